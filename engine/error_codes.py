@@ -1,0 +1,300 @@
+"""The table of error codes: code -> (what it means, what to do next when the raiser knows nothing better).
+
+Codes are stable: scripts match on them. Grouped by class; the class of a code is the class that raises it.
+"""
+
+from __future__ import annotations
+
+_BUG = "Please report this with the output of `offsitedb doctor --json`."
+
+CODES: dict[str, tuple[str, str]] = {
+    # -- ConfigError (2)
+    "config.invalid": (
+        "a setting or argument has a value that cannot be used",
+        "Correct the value and run the command again.",
+    ),
+    "config.unknown-key": ("config.toml has a key that does not exist", "Remove or correct the key in config.toml."),
+    "config.conninfo": (
+        "a connection string that cannot be used",
+        "Paste the direct or session-pooler connection string of the database, for example `postgresql://reader:…@host:5432/dbname`.",
+    ),
+    "config.name-taken": ("the name is in use", "Choose another name, or remove the old one first."),
+    "config.not-found": (
+        "no such connection, destination, snapshot or job",
+        "List what there is: `offsitedb connection list`, `offsitedb destination list`, `offsitedb ledger`, `offsitedb jobs`.",
+    ),
+    "config.ambiguous": ("a prefix that fits several ids", "Give more characters of the id."),
+    "config.in-use": ("cannot be removed while something uses it", "Remove or change what uses it first."),
+    "config.not-initialised": ("there is no catalog yet", "Run `offsitedb init` first."),
+    "config.already-initialised": (
+        "there is a catalog already",
+        "Use it as it is; `offsitedb key status` shows where its key lives. To start anew choose another OFFSITEDB_HOME.",
+    ),
+    "config.consent": (
+        "something was to be downloaded or changed and nobody agreed",
+        "Run the command again with `--yes` if you agree.",
+    ),
+    "config.not-built": (
+        "this part of the product is not in this version",
+        "Use a local-folder destination: `offsitedb destination add NAME --folder PATH`.",
+    ),
+    # -- PartialResult (3)
+    "partial.some-failed": (
+        "some of several things were done and some were not",
+        "Read the list above; what failed can be run again.",
+    ),
+    # -- KeyAccessError (12)
+    "key.no-backend": (
+        "no keyring on this machine may hold the master key",
+        "Start a Secret Service (gnome-keyring, KWallet), allow the kernel keyring, or run `offsitedb key install-systemd`; `offsitedb doctor` shows what was tried.",
+    ),
+    "key.locked": (
+        "the keyring is there but locked",
+        "Unlock the keyring (log in to the desktop session or run `gnome-keyring-daemon --unlock`) and run the command again.",
+    ),
+    "key.timeout": (
+        "the keyring did not answer in time",
+        "Unlock the keyring or restart its service, then run the command again.",
+    ),
+    "key.missing": (
+        "the keyring does not hold the master key of this catalog",
+        "Run `offsitedb key restore` with the recovery code.",
+    ),
+    "key.wrong": (
+        "the keyring holds another key than the one that sealed this catalog",
+        "Put the right key back with `offsitedb key restore` and the recovery code.",
+    ),
+    "key.check-damaged": (
+        "the key-check record of the catalog is damaged",
+        "Restore the catalog from a copy; the key itself may well be right.",
+    ),
+    "key.weak-backend": (
+        "the keyring backend is not one that we trust with a master key",
+        "Use Secret Service, KWallet, macOS Keychain, Windows Credential Locker, the kernel keyring or systemd credentials.",
+    ),
+    "key.row-altered": (
+        "a sealed value in the catalog was altered or moved",
+        "Restore the catalog from a copy, or enter the value again with `offsitedb connection edit`.",
+    ),
+    "key.write-failed": (
+        "the keyring did not keep what was written",
+        "Use another keyring backend; `offsitedb doctor` shows which are usable.",
+    ),
+    "key.recovery-code": (
+        "the recovery code is wrong",
+        "Check the code for typing errors; it starts with `odbr1` and is grouped in fours.",
+    ),
+    # -- SourceError (20)
+    "pg.unreachable": (
+        "the database server cannot be reached",
+        "Check host and port, and that this machine's address is allowed; `offsitedb connection test NAME` tries again.",
+    ),
+    "pg.unknown-host": ("the host name does not resolve", "Check the host name in the connection string."),
+    "pg.auth": (
+        "the server refused the user or the password",
+        "Check user and password, then `offsitedb connection edit NAME`.",
+    ),
+    "pg.no-database": (
+        "there is no such database on the server",
+        "Check the database name at the end of the connection string.",
+    ),
+    "pg.tls": (
+        "a TLS connection that meets the asked-for mode cannot be made",
+        "Give the provider's CA with `sslrootcert=PATH`, or choose a weaker sslmode knowingly; it will be shown in every report.",
+    ),
+    "pg.pooler": (
+        "the address is a transaction pooler, which cannot hold a snapshot",
+        "Use the session pooler or the direct address of the same database.",
+    ),
+    "pg.version": (
+        "the server is newer than every PostgreSQL client here",
+        "Install the client of the server's major: `offsitedb postgres install MAJOR`.",
+    ),
+    "pg.tool-missing": (
+        "the PostgreSQL programs of the server's major are not here",
+        "Install them: `offsitedb postgres install MAJOR`, or your distribution's postgresql package of that major.",
+    ),
+    "pg.client-floor": (
+        "the PostgreSQL client is older than the security floor, and strict mode refuses it",
+        "Update the PostgreSQL packages of this host; `offsitedb doctor` shows the floor.",
+    ),
+    "pg.install": (
+        "PostgreSQL binaries could not be installed",
+        "Install your distribution's postgresql package of that major instead.",
+    ),
+    "pg.permission": (
+        "the role may not read something that was to be captured",
+        "Run `offsitedb connection preflight NAME` and apply the SQL that it prints.",
+    ),
+    "pg.lock-timeout": (
+        "a table lock could not be had in time",
+        "A migration or VACUUM FULL holds the table; run the checkpoint again when it is done.",
+    ),
+    "pg.dump-failed": (
+        "pg_dump ended with an error",
+        "Read pg_dump's message above; `offsitedb connection preflight NAME` looks for the causes that we know.",
+    ),
+    "pg.snapshot-lost": (
+        "the session that held the snapshot was lost before the dump ended",
+        "Run the checkpoint again; if it happens again look for a pooler or firewall that closes idle connections.",
+    ),
+    "pg.schema-changing": (
+        "the schema kept changing while the snapshot was being prepared",
+        "Run the checkpoint again when the migration is done.",
+    ),
+    "pg.query-failed": (
+        "the server refused one of our queries",
+        "Read the server's message; the role may lack a right on a system catalog.",
+    ),
+    # -- StoreError (30)
+    "store.unreachable": (
+        "the destination cannot be reached",
+        "Check that the folder is mounted, or the endpoint and network; `offsitedb destination test NAME` tries again.",
+    ),
+    "store.denied": (
+        "the destination refused the right to do this",
+        "Check ownership and mode of the folder, or the policy of the key; `offsitedb destination test NAME` tries each right.",
+    ),
+    "store.missing": (
+        "the object is not at the destination",
+        "Somebody removed it; `offsitedb snapshot verify ID` shows what is left.",
+    ),
+    "store.exists": ("an object with this key is there already", "Nothing was overwritten; run the checkpoint again."),
+    "store.full": ("the destination has no room left", "Make room at the destination, then run the checkpoint again."),
+    "store.part-limit": (
+        "the upload has more parts than the destination allows",
+        "Run the checkpoint again; the part size is chosen from the size that was seen now.",
+    ),
+    "store.size-mismatch": (
+        "the object at the destination is not as long as what was written",
+        "Run the checkpoint again; look at the destination for other writers.",
+    ),
+    "store.bad-key": (
+        "an object key that would leave the destination's root",
+        "Use a prefix without `..`, control characters and leading slashes.",
+    ),
+    "store.io": (
+        "reading or writing the destination failed",
+        "Read the system's message above and run `offsitedb destination test NAME`.",
+    ),
+    "store.timeout": ("the destination did not answer in time", "Check the network, then run the command again."),
+    # -- FormatError (40)
+    "format.header": (
+        "the artifact's header is damaged or not ours",
+        "The object is not an artifact of this version; fetch it again or use another snapshot.",
+    ),
+    "format.version": ("the artifact was written by a newer version", "Update OffsiteDB console."),
+    "format.wrong-key": (
+        "the artifact was sealed under another key",
+        "Put the right key back with `offsitedb key restore` and the recovery code.",
+    ),
+    "format.corrupt-segment": (
+        "a part of the artifact was altered",
+        "The object at the destination was damaged after it was written; use another snapshot and look into the destination.",
+    ),
+    "format.truncated": (
+        "the artifact ends too early",
+        "The object at the destination was cut; use another snapshot and look into the destination.",
+    ),
+    "format.trailing": (
+        "something follows the artifact's end",
+        "The object at the destination was extended; use another snapshot and look into the destination.",
+    ),
+    "format.swapped": (
+        "the object is an artifact, but not the one that the catalog names",
+        "Objects at the destination were exchanged; use another snapshot and look into the destination.",
+    ),
+    "format.hash": (
+        "the object's SHA-256 is not the recorded one",
+        "The object at the destination was altered; use another snapshot and look into the destination.",
+    ),
+    "format.gzip": (
+        "the compressed stream inside the artifact is damaged",
+        "Use another snapshot and report this: the seal was intact.",
+    ),
+    "format.manifest": (
+        "the manifest is damaged or its signature does not hold",
+        "The manifest at the destination was altered; use another snapshot and look into the destination.",
+    ),
+    # -- CatalogError (50)
+    "catalog.busy": (
+        "the catalog is locked by another process",
+        "Run the command again; if it goes on, look for a stuck process with `offsitedb jobs`.",
+    ),
+    "catalog.newer-schema": (
+        "the catalog was written by a newer version",
+        "Update OffsiteDB console to the version that wrote the catalog.",
+    ),
+    "catalog.unreachable": ("the catalog cannot be opened", "Check OFFSITEDB_HOME and OFFSITEDB_DATABASE_URL."),
+    "catalog.damaged": (
+        "the catalog is damaged",
+        "Restore the catalog from a copy; the artifacts and manifests at the destinations are not affected.",
+    ),
+    "catalog.fenced": ("another worker has taken this job over", "Nothing is lost: the other worker settles the job."),
+    # -- PreflightFailed (60)
+    "preflight.failed": (
+        "preflight found something that must be mended first",
+        "Run `offsitedb connection preflight NAME` and apply the SQL that it prints.",
+    ),
+    "preflight.nothing-readable": (
+        "the role can read no row of any table",
+        "Run the SQL of `offsitedb connection preflight NAME` as the owner, or say `--accept-empty` if that is what you want.",
+    ),
+    # -- DrillFailed (70), CouldNotVerify (71)
+    "drill.artifact": ("the artifact does not open", "Take a new checkpoint now, then look into the destination."),
+    "drill.restore": (
+        "the archive does not restore cleanly",
+        "Read the failures of the drill: `offsitedb snapshot show ID`.",
+    ),
+    "drill.mismatch": (
+        "restored rows differ from captured rows",
+        "Read the failures of the drill: `offsitedb snapshot show ID`.",
+    ),
+    "drill.extension-missing": (
+        "an extension of the source is not installed on this host",
+        "Install the extension's package for the source's PostgreSQL major on the drill host.",
+    ),
+    "drill.locale-missing": (
+        "a locale or ICU collation of the source is not available on this host",
+        "Generate the locale (`locale-gen`), or use PostgreSQL packages with ICU on the drill host.",
+    ),
+    "drill.tool-missing": (
+        "the PostgreSQL server of the source's major is not on this host",
+        "Install it: `offsitedb postgres install MAJOR`, or your distribution's postgresql package of that major.",
+    ),
+    "drill.scratch": (
+        "the scratch cluster could not be started",
+        "Read the server's message; check disk space and the rights of the scratch directory.",
+    ),
+    "drill.disk": (
+        "there is not enough disk space for the drill",
+        "Make room below the scratch directory or move it with OFFSITEDB_RUNTIME.",
+    ),
+    "drill.isolation": (
+        "the isolation that the installation requires is not available",
+        'Install bubblewrap, or set drill.isolation = "best-effort" in config.toml.',
+    ),
+    "drill.timeout": ("the drill took longer than its limit", "Raise drill.timeout_s in config.toml."),
+    # -- StillRunning (75)
+    "job.still-running": ("waiting ended; the job goes on", "Follow it with `offsitedb jobs show ID`."),
+    # -- AccessDenied (80)
+    "access.login": ("user or password is wrong", "Try again, or ask an admin to reset the password."),
+    "access.role": ("the operator's role does not allow this", "Ask an admin."),
+    "access.rate-limited": ("too many failures", "Wait, then try again."),
+    # -- Cancelled (130)
+    "job.cancelled": ("the job was cancelled", "Nothing was kept; start it again when you want."),
+    "job.worker-stopped": (
+        "the worker stopped before the job ended",
+        "The job is queued again and runs when a worker starts: `offsitedb worker`.",
+    ),
+    "job.worker-lost": (
+        "the worker died while it ran the job",
+        "The job is queued again and runs when a worker starts: `offsitedb worker`.",
+    ),
+    "job.stalled": (
+        "no byte moved for too long",
+        "Look at the database and the network, then run the checkpoint again.",
+    ),
+    # -- Internal (99)
+    "internal.error": ("cannot happen", _BUG),
+}

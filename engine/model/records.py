@@ -1,0 +1,209 @@
+"""The things that the catalog keeps, as the rest of the engine sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from engine.model.proof import Counts, TableCount, Verdict, Versions
+from engine.model.source import Dependant, NotCaptured, RestoreNeeds, TlsFacts
+
+
+class DestinationKind(StrEnum):
+    FOLDER = "folder"
+    S3 = "s3"
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """The one row that says whose catalog this is. Key ids are 16 hex digits; public keys raw bytes in hex."""
+
+    catalog_id: str
+    created_at: datetime
+    key_backend: str
+    key_epoch: int
+    kid: str
+    key_check: str
+    recovery_kid: str
+    recovery_public: str
+    recovery_bundle: str
+    signer_public: str
+    signer_sealed: str
+    recovery_confirmed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    id: str
+    name: str
+    kind: DestinationKind
+    folder: str | None
+    created_at: datetime
+    tested_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionRecord:
+    """A connection as listed: nothing of the connection string is in clear."""
+
+    id: str
+    name: str
+    destination_id: str
+    conninfo_sealed: str
+    provider: str | None
+    accept_empty: bool
+    created_at: datetime
+    tested_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotDetails:
+    """What was captured. Lies in the catalog, and in the sealed part of the manifest."""
+
+    versions: Versions
+    tables: tuple[TableCount, ...]
+    not_captured: tuple[NotCaptured, ...]
+    dependants: tuple[Dependant, ...]
+    needs: RestoreNeeds
+    objects: dict[str, int]
+    tls: TlsFacts
+    relations_total: int
+    plaintext_bytes: int
+    plaintext_sha256: str
+    dump_bytes: int
+    dump_flags: tuple[str, ...]
+    role: str
+    superuser: bool
+    database: str
+    duration_s: float
+    captured_sequences: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One artifact that exists at a destination, with its manifest. ``id`` is the artifact id (32 hex digits)."""
+
+    id: str
+    connection_id: str
+    destination_id: str
+    job_id: str
+    seq: int
+    tag: str | None
+    taken_at: datetime
+    object_key: str
+    manifest_key: str
+    size_bytes: int
+    artifact_sha256: str
+    manifest_sha256: str
+    tables: int
+    rows: int
+    counts: Counts
+    kid: str
+    details: SnapshotDetails
+
+
+@dataclass(frozen=True, slots=True)
+class DrillRecord:
+    """One drill that ended with a verdict. ``receipt`` is the signed evidence, canonical JSON as written."""
+
+    id: str
+    snapshot_id: str
+    job_id: str
+    verdict: Verdict
+    started_at: datetime
+    finished_at: datetime
+    restore_s: float
+    receipt: str
+    receipt_sha256: str
+
+
+class JobKind(StrEnum):
+    CHECKPOINT = "checkpoint"
+    DRILL = "drill"
+
+
+class JobState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    BLOCKED = "blocked"
+    """The master key cannot be had; runs again when it can."""
+
+    @property
+    def ended(self) -> bool:
+        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class JobError:
+    code: str
+    message: str
+    hint: str
+    exit_status: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobProgress:
+    """The newest report of a running job, thinned out to about one a second. ``rate`` is units per second."""
+
+    phase: str
+    done: int
+    total: int | None
+    unit: str
+    note: str
+    rate: float | None
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One attempt at work. ``fence`` grows with every claim: a worker that lost its lease can write nothing."""
+
+    id: str
+    kind: JobKind
+    connection_id: str
+    snapshot_id: str | None
+    drill_id: str | None
+    tag: str | None
+    state: JobState
+    attempt: int
+    fence: int
+    worker_id: str | None
+    lease_until: datetime | None
+    cancel_requested_at: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    error: JobError | None
+    object_key: str | None = None
+    """Where the artifact of this attempt is being written, so that what a killed worker left can be removed."""
+    progress: JobProgress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    id: str
+    host: str
+    pid: int
+    version: str
+    threads: int
+    started_at: datetime
+    heartbeat_at: datetime
+    stopped_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the append-only history. ``data`` holds short facts, never secrets."""
+
+    seq: int
+    at: datetime
+    actor: str
+    kind: str
+    subject: str
+    data: dict[str, str | int | bool | None] = field(default_factory=dict)
+    previous: str = ""
+    hash: str = ""
