@@ -216,6 +216,14 @@ CODES: dict[str, tuple[str, str]] = {
         "the manifest is damaged or its signature does not hold",
         "The manifest at the destination was altered; use another snapshot and look into the destination.",
     ),
+    "format.receipt": (
+        "the receipt is damaged or its signature does not hold",
+        "The receipt was altered after it was written; use a copy of it, or drill the snapshot again.",
+    ),
+    "format.signature": (
+        "a signing key or signature is not in its form",
+        "Use the key that `offsitedb key status` shows.",
+    ),
     # -- CatalogError (50)
     "catalog.busy": (
         "the catalog is locked by another process",

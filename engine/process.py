@@ -86,6 +86,10 @@ class Child:
         assert self._popen.stdin is not None
         return self._popen.stdin
 
+    def read_some(self, size: int) -> bytes:
+        """At most ``size`` bytes of stdout, as soon as there are any; none at its end."""
+        return os.read(self.stdout.fileno(), size)
+
     def poll(self) -> int | None:
         return self._popen.poll()
 
@@ -105,12 +109,12 @@ class Child:
         if self._popen.poll() is None:
             _signal_group(self._popen.pid, signal.SIGKILL)
 
-    def end(self) -> None:
-        """TERM, a short grace, then KILL; returns when the child is gone."""
+    def end(self, grace_s: float = _KILL_GRACE_S) -> None:
+        """TERM, ``grace_s`` seconds of grace, then KILL; returns when the child is gone."""
         if self._popen.poll() is None:
             _signal_group(self._popen.pid, signal.SIGTERM)
             try:
-                self._popen.wait(_KILL_GRACE_S)
+                self._popen.wait(grace_s)
             except subprocess.TimeoutExpired:
                 self.kill()
                 self._popen.wait()

@@ -1,5 +1,7 @@
 """Frozen values that cross the seams between rooms. No behaviour beyond what a value can say of itself."""
 
+from engine.model.artifact import Recipient
+from engine.model.keyring import BackendState
 from engine.model.proof import (
     Counts,
     Failure,
@@ -18,6 +20,7 @@ from engine.model.records import (
     DestinationKind,
     DrillRecord,
     Event,
+    EventHead,
     Installation,
     Job,
     JobError,
@@ -45,6 +48,7 @@ from engine.model.source import (
 )
 
 __all__ = [
+    "BackendState",
     "Blocker",
     "Check",
     "CheckStatus",
@@ -56,6 +60,7 @@ __all__ = [
     "DestinationKind",
     "DrillRecord",
     "Event",
+    "EventHead",
     "Extension",
     "Failure",
     "Installation",
@@ -68,6 +73,7 @@ __all__ = [
     "JobState",
     "Normalised",
     "NotCaptured",
+    "Recipient",
     "RestoreNeeds",
     "RoleNeed",
     "ServerFacts",

@@ -207,3 +207,13 @@ class Event:
     data: dict[str, str | int | bool | None] = field(default_factory=dict)
     previous: str = ""
     hash: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EventHead:
+    """The end of the history as it was when it was signed (armored SSHSIG, namespace ``offsitedb-head``)."""
+
+    seq: int
+    hash: str
+    signature: str
+    signed_at: datetime

@@ -179,5 +179,7 @@ class Inventory:
     never_captured: tuple[NotCaptured, ...]
     relations_total: int
     """Tables and partition leaves that hold rows in the source, readable or not."""
-    objects: dict[str, int] = field(default_factory=dict)
+    objects: dict[str, int] = field(default_factory=dict, compare=False)
     """How many of each other kind are captured: views, functions, sequences, indexes, …"""
+    sequences: tuple[tuple[str, str], ...] = ()
+    """Sequences whose value is captured."""

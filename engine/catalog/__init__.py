@@ -1,0 +1,32 @@
+"""The catalog: what the product knows, on SQLite or PostgreSQL, one small module per aggregate.
+
+``Catalog`` opens it and hands out transactions; the modules hold plain functions that take a transaction and return
+records of ``engine.model``. Rows, dialects and exceptions of the database library stay in here. The catalog stores
+sealed values as opaque text and never opens one, and it is an index: the objects at the destinations are the truth.
+"""
+
+from engine.catalog import (
+    connections,
+    destinations,
+    drills,
+    events,
+    installation,
+    jobs,
+    snapshots,
+    workers,
+)
+from engine.catalog.database import Catalog
+from engine.catalog.transaction import Tx
+
+__all__ = [
+    "Catalog",
+    "Tx",
+    "connections",
+    "destinations",
+    "drills",
+    "events",
+    "installation",
+    "jobs",
+    "snapshots",
+    "workers",
+]

@@ -1,0 +1,86 @@
+"""The drills that ended with a verdict, each with its signed receipt, in the order in which they were written."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import Row, Select, func, insert, select
+
+from engine.catalog.schema import drills as table
+from engine.catalog.transaction import Tx
+from engine.errors import ConfigError
+from engine.model import DrillRecord, Verdict
+
+
+def add(tx: Tx, record: DrillRecord) -> None:
+    """Write a drill down as the newest one."""
+    row = tx.row(select(func.coalesce(func.max(table.c.position), 0).label("n")))
+    tx.change(
+        insert(table).values(
+            id=record.id,
+            snapshot_id=record.snapshot_id,
+            job_id=record.job_id,
+            verdict=record.verdict.value,
+            started_at=record.started_at,
+            finished_at=record.finished_at,
+            restore_s=record.restore_s,
+            receipt=record.receipt,
+            receipt_sha256=record.receipt_sha256,
+            position=1 + (int(row.n) if row else 0),
+        )
+    )
+
+
+def get(tx: Tx, drill_id: str) -> DrillRecord:
+    """The drill with this id. Raises ConfigError config.not-found."""
+    row = tx.row(select(table).where(table.c.id == drill_id))
+    if row is None:
+        raise ConfigError("config.not-found", f"there is no drill {drill_id}")
+    return _record(row)
+
+
+def for_snapshot(tx: Tx, snapshot_id: str) -> list[DrillRecord]:
+    """Every drill of a snapshot, newest first."""
+    return _records(tx, select(table).where(table.c.snapshot_id == snapshot_id).order_by(table.c.position.desc()))
+
+
+def newest_for(tx: Tx, snapshot_ids: Collection[str]) -> dict[str, DrillRecord]:
+    """The newest drill of each of these snapshots, by snapshot id; snapshots without a drill are not in it."""
+    latest = (
+        select(func.max(table.c.position))
+        .where(table.c.snapshot_id.in_(list(snapshot_ids)))
+        .group_by(table.c.snapshot_id)
+        .scalar_subquery()
+    )
+    found = _records(tx, select(table).where(table.c.position.in_(latest)))
+    return {drill.snapshot_id: drill for drill in found}
+
+
+def list_recent(tx: Tx, *, limit: int) -> list[DrillRecord]:
+    """At most ``limit`` drills, newest first."""
+    return _records(tx, select(table).order_by(table.c.position.desc()).limit(limit))
+
+
+def last_receipt_sha256(tx: Tx) -> str | None:
+    """What the next receipt has to name as its predecessor; None for the first."""
+    row = tx.row(select(table.c.receipt_sha256).order_by(table.c.position.desc()).limit(1))
+    return None if row is None else str(row.receipt_sha256)
+
+
+def _records(tx: Tx, query: Select[Any]) -> list[DrillRecord]:
+    return [_record(row) for row in tx.rows(query)]
+
+
+def _record(row: Row[Any]) -> DrillRecord:
+    return DrillRecord(
+        id=row.id,
+        snapshot_id=row.snapshot_id,
+        job_id=row.job_id,
+        verdict=Verdict(row.verdict),
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        restore_s=row.restore_s,
+        receipt=row.receipt,
+        receipt_sha256=row.receipt_sha256,
+    )

@@ -1,0 +1,251 @@
+"""The tables of the catalog as they are now; how they came to be is the business of ``migrations``.
+
+Everything is kept in types that both dialects store alike: instants as RFC 3339 text that sorts like time, records of
+more than one value as JSON text of ``engine.codec``, sealed values as the opaque text that the key room made. Nothing
+here knows what a sealed value holds.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.types import TypeDecorator
+
+from engine.clock import from_rfc3339, rfc3339
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware instant, kept as RFC 3339 text in UTC with microseconds, so that texts sort like instants."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
+        del dialect
+        return None if value is None else rfc3339(value)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:
+        del dialect
+        return None if value is None else from_rfc3339(value)
+
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+revision = Table(
+    "revision",
+    metadata,
+    Column("one", Integer, CheckConstraint("one = 1", name="one"), primary_key=True, autoincrement=False),
+    Column("n", BigInteger, nullable=False),
+)
+"""One row whose number grows with every transaction that changed something: what pollers look at."""
+
+installation = Table(
+    "installation",
+    metadata,
+    Column("one", Integer, CheckConstraint("one = 1", name="one"), primary_key=True, autoincrement=False),
+    Column("catalog_id", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("key_backend", Text, nullable=False),
+    Column("key_epoch", Integer, nullable=False),
+    Column("kid", Text, nullable=False),
+    Column("key_check", Text, nullable=False),
+    Column("recovery_kid", Text, nullable=False),
+    Column("recovery_public", Text, nullable=False),
+    Column("recovery_bundle", Text, nullable=False),
+    Column("signer_public", Text, nullable=False),
+    Column("signer_sealed", Text, nullable=False),
+    Column("recovery_confirmed_at", Instant),
+)
+
+destinations = Table(
+    "destinations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("folder", Text),
+    Column("created_at", Instant, nullable=False),
+    Column("tested_at", Instant),
+    Column("removed_at", Instant),
+)
+Index(
+    "uq_destinations_live_name",
+    destinations.c.name,
+    unique=True,
+    sqlite_where=text("removed_at IS NULL"),
+    postgresql_where=text("removed_at IS NULL"),
+)
+
+connections = Table(
+    "connections",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("destination_id", Text, ForeignKey("destinations.id"), nullable=False),
+    Column("conninfo_sealed", Text, nullable=False),
+    Column("provider", Text),
+    Column("accept_empty", Boolean, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("tested_at", Instant),
+    Column("removed_at", Instant),
+    Column("last_seq", BigInteger, nullable=False, server_default=text("0")),
+)
+Index(
+    "uq_connections_live_name",
+    connections.c.name,
+    unique=True,
+    sqlite_where=text("removed_at IS NULL"),
+    postgresql_where=text("removed_at IS NULL"),
+)
+Index("ix_connections_destination_id", connections.c.destination_id)
+
+# The job of a snapshot or drill is not a foreign key: a catalog rebuilt from a destination has no jobs.
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("connection_id", Text, ForeignKey("connections.id"), nullable=False),
+    Column("destination_id", Text, ForeignKey("destinations.id"), nullable=False),
+    Column("job_id", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("tag", Text),
+    Column("taken_at", Instant, nullable=False),
+    Column("object_key", Text, nullable=False),
+    Column("manifest_key", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("artifact_sha256", Text, nullable=False),
+    Column("manifest_sha256", Text, nullable=False),
+    Column("tables", BigInteger, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("counts", Text, nullable=False),
+    Column("kid", Text, nullable=False),
+    Column("details", Text, nullable=False),
+    UniqueConstraint("connection_id", "seq"),
+)
+Index("ix_snapshots_taken_at", snapshots.c.taken_at)
+
+drills = Table(
+    "drills",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("snapshot_id", Text, ForeignKey("snapshots.id"), nullable=False),
+    Column("job_id", Text, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("finished_at", Instant, nullable=False),
+    Column("restore_s", Float, nullable=False),
+    Column("receipt", Text, nullable=False),
+    Column("receipt_sha256", Text, nullable=False),
+    Column("position", BigInteger, nullable=False, unique=True),
+)
+"""``position`` is the order in which drills were written: the order of the chain of receipts."""
+Index("ix_drills_snapshot_id_position", drills.c.snapshot_id, drills.c.position)
+
+# A job may name its snapshot or drill before that row is written, as long as both are there at the commit.
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, CheckConstraint("kind IN ('checkpoint', 'drill')", name="kind"), nullable=False),
+    Column("connection_id", Text, ForeignKey("connections.id"), nullable=False),
+    Column("snapshot_id", Text, ForeignKey("snapshots.id", deferrable=True, initially="DEFERRED")),
+    Column("drill_id", Text, ForeignKey("drills.id", deferrable=True, initially="DEFERRED")),
+    Column("tag", Text),
+    Column(
+        "state",
+        Text,
+        CheckConstraint("state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled', 'blocked')", name="state"),
+        nullable=False,
+    ),
+    Column("attempt", Integer, nullable=False),
+    Column("crashes", Integer, nullable=False, server_default=text("0")),
+    Column("fence", BigInteger, nullable=False),
+    Column("worker_id", Text),
+    Column("lease_until", Instant),
+    Column("cancel_requested_at", Instant),
+    Column("created_at", Instant, nullable=False),
+    Column("started_at", Instant),
+    Column("finished_at", Instant),
+    Column("error", Text),
+    Column("object_key", Text),
+    Column("progress", Text),
+)
+Index(
+    "uq_jobs_running_checkpoint",
+    jobs.c.connection_id,
+    unique=True,
+    sqlite_where=text("kind = 'checkpoint' AND state = 'running'"),
+    postgresql_where=text("kind = 'checkpoint' AND state = 'running'"),
+)
+Index("ix_jobs_state_created_at", jobs.c.state, jobs.c.created_at)
+Index("ix_jobs_created_at", jobs.c.created_at)
+
+job_log = Table(
+    "job_log",
+    metadata,
+    Column("job_id", Text, ForeignKey("jobs.id"), primary_key=True),
+    Column("n", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", Instant, nullable=False),
+    Column("level", Text, nullable=False),
+    Column("text", Text, nullable=False),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", BigInteger, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("threads", Integer, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("heartbeat_at", Instant, nullable=False),
+    Column("stopped_at", Instant),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", Instant, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("data", Text, nullable=False),
+    Column("previous", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+)
+
+heads = Table(
+    "heads",
+    metadata,
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", Text, nullable=False),
+    Column("signature", Text, nullable=False),
+    Column("signed_at", Instant, nullable=False),
+)

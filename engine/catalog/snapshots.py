@@ -1,0 +1,134 @@
+"""The snapshots that exist. A row is written only after its object and manifest lie at the destination."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, Select, func, insert, select, update
+
+from engine.catalog.failures import damaged
+from engine.catalog.schema import connections
+from engine.catalog.schema import snapshots as table
+from engine.catalog.transaction import Tx
+from engine.codec import from_json, to_json
+from engine.errors import ConfigError
+from engine.model import Counts, Snapshot, SnapshotDetails
+
+_FOUND_AT_MOST = 20
+"""A prefix that fits more ids than this is no use to anybody; the caller only needs to know that it is not unique."""
+
+
+def add(tx: Tx, record: Snapshot) -> None:
+    """Make an artifact a snapshot. Its number counts as given even if :func:`connections.next_seq` never gave it."""
+    tx.change(
+        insert(table).values(
+            id=record.id,
+            connection_id=record.connection_id,
+            destination_id=record.destination_id,
+            job_id=record.job_id,
+            seq=record.seq,
+            tag=record.tag,
+            taken_at=record.taken_at,
+            object_key=record.object_key,
+            manifest_key=record.manifest_key,
+            size_bytes=record.size_bytes,
+            artifact_sha256=record.artifact_sha256,
+            manifest_sha256=record.manifest_sha256,
+            tables=record.tables,
+            rows=record.rows,
+            counts=record.counts.value,
+            kid=record.kid,
+            details=to_json(record.details),
+        )
+    )
+    # a catalog that is rebuilt from a destination learns the numbers from the snapshots
+    tx.change(
+        update(connections)
+        .where(connections.c.id == record.connection_id, connections.c.last_seq < record.seq)
+        .values(last_seq=record.seq)
+    )
+
+
+def get(tx: Tx, snapshot_id: str) -> Snapshot:
+    """The snapshot with this id. Raises ConfigError config.not-found."""
+    row = tx.row(select(table).where(table.c.id == snapshot_id))
+    if row is None:
+        raise ConfigError("config.not-found", f"there is no snapshot {snapshot_id}")
+    return _record(row)
+
+
+def find(tx: Tx, prefix: str) -> list[Snapshot]:
+    """Snapshots whose id begins with ``prefix``, newest first, 20 at the most."""
+    fits = table.c.id.startswith(prefix.lower(), autoescape=True)
+    return _records(tx, select(table).where(fits).order_by(table.c.taken_at.desc()).limit(_FOUND_AT_MOST))
+
+
+def newest(tx: Tx, connection_id: str) -> Snapshot | None:
+    """The connection's snapshot with the highest number."""
+    found = _records(
+        tx, select(table).where(table.c.connection_id == connection_id).order_by(table.c.seq.desc()).limit(1)
+    )
+    return found[0] if found else None
+
+
+def list_recent(
+    tx: Tx, *, connection_id: str | None = None, limit: int, before: datetime | None = None
+) -> list[Snapshot]:
+    """At most ``limit`` snapshots, newest first; ``before`` (exclusive, by ``taken_at``) continues a list."""
+    query = select(table).order_by(table.c.taken_at.desc(), table.c.seq.desc(), table.c.id).limit(limit)
+    if connection_id is not None:
+        query = query.where(table.c.connection_id == connection_id)
+    if before is not None:
+        query = query.where(table.c.taken_at < before)
+    return _records(tx, query)
+
+
+def count(tx: Tx, *, connection_id: str | None = None) -> int:
+    """How many snapshots there are."""
+    query = select(func.count().label("n")).select_from(table)
+    if connection_id is not None:
+        query = query.where(table.c.connection_id == connection_id)
+    row = tx.row(query)
+    return 0 if row is None else int(row.n)
+
+
+def previous_manifest_sha256(tx: Tx, connection_id: str) -> str | None:
+    """What the connection's next manifest has to name as its predecessor; None for the first."""
+    row = tx.row(
+        select(table.c.manifest_sha256)
+        .where(table.c.connection_id == connection_id)
+        .order_by(table.c.seq.desc())
+        .limit(1)
+    )
+    return None if row is None else str(row.manifest_sha256)
+
+
+def _records(tx: Tx, query: Select[Any]) -> list[Snapshot]:
+    return [_record(row) for row in tx.rows(query)]
+
+
+def _record(row: Row[Any]) -> Snapshot:
+    try:
+        details = from_json(SnapshotDetails, row.details)
+    except ValueError as e:
+        raise damaged(f"snapshot {row.id}", str(e)) from e
+    return Snapshot(
+        id=row.id,
+        connection_id=row.connection_id,
+        destination_id=row.destination_id,
+        job_id=row.job_id,
+        seq=row.seq,
+        tag=row.tag,
+        taken_at=row.taken_at,
+        object_key=row.object_key,
+        manifest_key=row.manifest_key,
+        size_bytes=row.size_bytes,
+        artifact_sha256=row.artifact_sha256,
+        manifest_sha256=row.manifest_sha256,
+        tables=row.tables,
+        rows=row.rows,
+        counts=Counts(row.counts),
+        kid=row.kid,
+        details=details,
+    )

@@ -1,0 +1,124 @@
+"""The two kinds of work that a job can be: a checkpoint (snapshot, then drill of it) and a drill alone.
+
+Opens what the work needs at the moment it needs it: the master key, the connection string, the destination. Everything
+that was opened is dropped when the job ends. A checkpoint that is run again after its snapshot was registered goes on
+with the drill.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from engine import catalog as catalogs
+from engine.catalog import Catalog
+from engine.clock import Clock
+from engine.config import Settings
+from engine.drill import Driller
+from engine.errors import CouldNotVerify, DrillFailed, Internal, OffsiteError
+from engine.jobs import JobContext, Outcome, Work
+from engine.model import ConnectionRecord, Destination, DrillRecord, Failure, JobKind, Snapshot, Verdict
+from engine.paths import Paths
+from engine.postgres.conninfo import Conninfo
+from engine.postgres.tools import Toolset
+from engine.redact import holding
+from engine.snapshot import Keys, SnapshotTaker, Source, Target, remove_attempt
+from engine.storage.base import Storage
+
+SNAPSHOT_ATTEMPTS = 3
+_BACKOFF_S = (2.0, 8.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Opener:
+    """How sealed things are opened; each call may raise KeyAccessError."""
+
+    keys: Callable[[], Keys]
+    conninfo: Callable[[ConnectionRecord, Keys], Conninfo]
+    storage: Callable[[Destination], Storage]
+
+
+class Checkpoints:
+    """The work of a worker process, one method per kind of job."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        clock: Clock,
+        settings: Settings,
+        paths: Paths,
+        opener: Opener,
+        toolsets: Callable[[], tuple[Toolset, ...]],
+    ) -> None:
+        self._catalog = catalog
+        self._opener = opener
+        self._taker = SnapshotTaker(catalog, clock, settings, toolsets)
+        self._driller = Driller(catalog, clock, settings, paths, toolsets)
+
+    def work(self) -> dict[JobKind, Work]:
+        return {JobKind.CHECKPOINT: self.checkpoint, JobKind.DRILL: self.drill}
+
+    def checkpoint(self, context: JobContext) -> Outcome:
+        """Snapshot, then drill."""
+        keys = self._opener.keys()
+        connection, target = self._target(context)
+        if context.job.snapshot_id is not None:
+            snapshot = self._snapshot(context.job.snapshot_id)
+        else:
+            if context.job.object_key is not None:  # of an attempt that died: it was never registered
+                remove_attempt(target.storage, context.job.object_key)
+            conninfo = self._opener.conninfo(connection, keys)
+            with holding(*conninfo.secrets()):
+                snapshot = self._take(context, Source(connection, conninfo), target, keys)
+        return _outcome(*self._driller.run(context, snapshot, connection, target, keys))
+
+    def drill(self, context: JobContext) -> Outcome:
+        """Drill a snapshot that exists."""
+        if context.job.snapshot_id is None:
+            raise Internal("internal.error", "a drill without a snapshot")
+        keys = self._opener.keys()
+        connection, _ = self._target(context)
+        snapshot = self._snapshot(context.job.snapshot_id)
+        with self._catalog.read() as tx:
+            destination = catalogs.destinations.get(tx, snapshot.destination_id)
+        target = Target(destination, self._opener.storage(destination))
+        return _outcome(*self._driller.run(context, snapshot, connection, target, keys))
+
+    def _take(self, context: JobContext, source: Source, target: Target, keys: Keys) -> Snapshot:
+        """Take the snapshot; start over when the network cut it half-way."""
+        for pause_s in (*_BACKOFF_S, None):
+            try:
+                return self._taker.take(context, source, target, keys)
+            except OffsiteError as e:
+                if pause_s is None or context.cancel.cancelled or not _cut_half_way(e):
+                    raise
+                context.log("warning", f"{e.message}; starting over in {pause_s:g} s")
+                context.cancel.wait(pause_s)
+                context.cancel.check()
+        raise AssertionError
+
+    def _target(self, context: JobContext) -> tuple[ConnectionRecord, Target]:
+        with self._catalog.read() as tx:
+            connection = catalogs.connections.get(tx, context.job.connection_id)
+            destination = catalogs.destinations.get(tx, connection.destination_id)
+        return connection, Target(destination, self._opener.storage(destination))
+
+    def _snapshot(self, snapshot_id: str) -> Snapshot:
+        with self._catalog.read() as tx:
+            return catalogs.snapshots.get(tx, snapshot_id)
+
+
+def _cut_half_way(error: OffsiteError) -> bool:
+    """Whether the same snapshot may well succeed a moment later. A server that was never reached is not retried."""
+    return error.retry and error.code in ("pg.snapshot-lost", "pg.dump-failed", "store.timeout", "store.io")
+
+
+def _outcome(drill: DrillRecord, failures: tuple[Failure, ...]) -> Outcome:
+    """A bad verdict is the job's error: FAILED 70, COULD NOT VERIFY 71, in the words of the first failure."""
+    if drill.verdict.proven:
+        return Outcome(drill.id)
+    first = failures[0]
+    code = first.code if first.code.startswith("drill.") else "drill.artifact"
+    more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+    kind = DrillFailed if drill.verdict is Verdict.FAILED else CouldNotVerify
+    return Outcome(drill.id, kind(code, first.message + more, hint=first.hint))

@@ -1,0 +1,106 @@
+"""Settings of an installation: ``config.toml`` in the home, every key optional, unknown keys refused.
+
+The environment says only *where* things are (``OFFSITEDB_HOME``, ``OFFSITEDB_RUNTIME``, ``OFFSITEDB_DATABASE_URL``);
+how they behave is written down in the file, where the next operator finds it. No secret belongs in either.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from engine.codec import from_plain
+from engine.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    threads: int = 2
+    lease_s: float = 30.0
+    """A job whose worker has not renewed its lease for this long belongs to nobody."""
+    grace_s: float = 10.0
+    """How long a stopping worker lets running jobs go on before it puts them back in the queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSettings:
+    lock_timeout_s: float = 60.0
+    stall_timeout_s: float = 900.0
+    """A dump of which no byte arrives for this long is ended (it holds locks that migrations wait for)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrillSettings:
+    isolation: Literal["required", "best-effort"] = "best-effort"
+    jobs: int = 2
+    timeout_s: float = 6 * 3600.0
+    statement_timeout_s: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresSettings:
+    strict_floor: bool = False
+    """Refuse clients below the security floor instead of warning."""
+    bin_dirs: tuple[str, ...] = ()
+    """More places to look for PostgreSQL binaries."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyringSettings:
+    timeout_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    worker: WorkerSettings = field(default_factory=WorkerSettings)
+    snapshot: SnapshotSettings = field(default_factory=SnapshotSettings)
+    drill: DrillSettings = field(default_factory=DrillSettings)
+    postgres: PostgresSettings = field(default_factory=PostgresSettings)
+    keyring: KeyringSettings = field(default_factory=KeyringSettings)
+
+
+def load(path: Path) -> Settings:
+    """The settings in ``path``; defaults where the file or a key is absent.
+
+    Raises ConfigError ``config.invalid`` (not TOML, wrong type or range) and ``config.unknown-key``.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return Settings()
+    except (OSError, UnicodeDecodeError) as e:
+        raise ConfigError("config.invalid", f"{path.name} cannot be read: {e}") from e
+    try:
+        settings = from_plain(Settings, tomllib.loads(text))
+    except tomllib.TOMLDecodeError as e:
+        raise ConfigError("config.invalid", f"{path.name} is not TOML: {e}") from e
+    except ValueError as e:
+        code = "config.unknown-key" if "extra fields" in str(e) else "config.invalid"
+        raise ConfigError(code, f"{path.name}: {e}") from e
+    _check_ranges(settings, path.name)
+    return settings
+
+
+def database_url() -> str | None:
+    """``OFFSITEDB_DATABASE_URL``: catalog and queue on PostgreSQL instead of SQLite files."""
+    return os.environ.get("OFFSITEDB_DATABASE_URL") or None
+
+
+def _check_ranges(settings: Settings, name: str) -> None:
+    limits: tuple[tuple[str, float, float, float], ...] = (
+        ("worker.threads", settings.worker.threads, 1, 64),
+        ("worker.lease_s", settings.worker.lease_s, 3, 3600),
+        ("worker.grace_s", settings.worker.grace_s, 0, 86400),
+        ("snapshot.lock_timeout_s", settings.snapshot.lock_timeout_s, 1, 86400),
+        ("snapshot.stall_timeout_s", settings.snapshot.stall_timeout_s, 10, 86400),
+        ("drill.jobs", settings.drill.jobs, 1, 64),
+        ("drill.timeout_s", settings.drill.timeout_s, 10, 7 * 86400),
+        ("drill.statement_timeout_s", settings.drill.statement_timeout_s, 1, 7 * 86400),
+        ("keyring.timeout_s", settings.keyring.timeout_s, 0.1, 300),
+    )
+    for key, value, low, high in limits:
+        if not low <= value <= high:
+            raise ConfigError("config.invalid", f"{name}: {key} = {value} is not between {low} and {high}")

@@ -1,0 +1,316 @@
+"""One drill: fetch from the destination, open, restore into a scratch cluster, compare, sign the receipt, destroy.
+
+Everything is read back from the destination; the catalog only says what to expect. A failed artifact, restore or
+count is a FAILED receipt; what keeps the drill from running is a COULD NOT VERIFY receipt; only a cancel, a lost
+lease or a missing master key leave none.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import BinaryIO
+
+from engine import catalog as catalogs
+from engine import proof
+from engine.cancel import CancelToken
+from engine.catalog import Catalog
+from engine.clock import Clock
+from engine.config import Settings
+from engine.errors import CouldNotVerify, DrillFailed, FormatError, OffsiteError, SourceError, StoreError
+from engine.evidence import chain
+from engine.evidence.receipts import Receipt, write_receipt
+from engine.jobs import JobContext
+from engine.model import (
+    ConnectionRecord,
+    DrillRecord,
+    Failure,
+    Isolation,
+    Normalised,
+    Skip,
+    Snapshot,
+    TableResult,
+    Timings,
+    Verdict,
+    Versions,
+)
+from engine.paths import Paths
+from engine.postgres import cluster, isolation, recount, restore, scratch
+from engine.postgres.tools import Toolset, pick
+from engine.progress import Phase, Progress, Unit
+from engine.snapshot import Keys, Target, check_manifest, open_object
+from engine.version import VERSION
+
+
+@dataclass(slots=True)
+class _Evidence:
+    """What has been learnt so far: whatever ends the drill, this much goes into the receipt."""
+
+    timings: Timings = Timings()
+    isolation: Isolation = Isolation("", "host", "none")
+    toolset: Toolset | None = None
+    scratch_version: str | None = None
+    settings: dict[str, str] | None = None
+    toc_entries: int = 0
+    tables: tuple[TableResult, ...] = ()
+    normalised: tuple[Normalised, ...] = ()
+    skips: tuple[Skip, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    verdict: Verdict = Verdict.COULD_NOT_VERIFY
+
+
+class Driller:
+    """Drills snapshots of one catalog."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        clock: Clock,
+        settings: Settings,
+        paths: Paths,
+        toolsets: Callable[[], tuple[Toolset, ...]],
+    ) -> None:
+        self._catalog = catalog
+        self._clock = clock
+        self._settings = settings
+        self._paths = paths
+        self._toolsets = toolsets
+
+    def run(
+        self, context: JobContext, snapshot: Snapshot, connection: ConnectionRecord, target: Target, keys: Keys
+    ) -> tuple[DrillRecord, tuple[Failure, ...]]:
+        """Drill ``snapshot`` and register the signed receipt under the job's fence; the record and its failures.
+
+        Raises Cancelled, CatalogError and KeyAccessError; every other end is a verdict.
+        """
+        started_at, began = self._clock.now(), self._clock.monotonic()
+        found = _Evidence()
+        try:
+            with self._limited(context.cancel):
+                self._prove(context, snapshot, target, keys, found)
+        except (CouldNotVerify, DrillFailed, FormatError, StoreError, SourceError) as e:
+            _blame(found, context.cancel.error or e)
+        found.timings = replace(found.timings, total_s=round(self._clock.monotonic() - began, 3))
+        return self._register(context, snapshot, connection, target, keys, found, started_at), found.failures
+
+    def _prove(self, context: JobContext, snapshot: Snapshot, target: Target, keys: Keys, found: _Evidence) -> None:
+        cancel, details = context.cancel, snapshot.details
+        found.toolset = self._tools(details.versions.server)
+        run_as = isolation.drill_user()
+        sandbox = isolation.choose(required=self._settings.drill.isolation == "required", drill_user=run_as)
+        found.isolation = sandbox.facts
+        self._paths.ensure()
+        cluster.check_disk(self._paths.scratch, details.dump_bytes + details.plaintext_bytes)
+        with scratch.scratch_directory(self._paths.scratch, context.job.id, run_as=run_as) as directory:
+            with scratch.open_archive_file(directory) as archive:
+                self._fetch(context, snapshot, target, keys, archive, found)
+                context.report(Progress(Phase.SCRATCH, 0, None, Unit.STEPS, "starting a scratch cluster"))
+                at = self._clock.monotonic()
+                with cluster.scratch_cluster(
+                    directory, found.toolset, sandbox=sandbox, cancel=cancel, settings=self._settings.drill
+                ) as server:
+                    found.timings = replace(found.timings, scratch_s=round(self._clock.monotonic() - at, 3))
+                    found.scratch_version = server.server_version
+                    self._replay(context, snapshot, server, archive, found)
+
+    def _fetch(
+        self, context: JobContext, snapshot: Snapshot, target: Target, keys: Keys, archive: BinaryIO, found: _Evidence
+    ) -> None:
+        """The artifact, read back whole and opened into the scratch directory's nameless file."""
+        began = self._clock.monotonic()
+        waited = 0.0
+
+        def watched(chunks: Iterator[bytes]) -> Iterator[bytes]:
+            nonlocal waited
+            while True:
+                at = self._clock.monotonic()
+                chunk = next(chunks, None)
+                waited += self._clock.monotonic() - at
+                if chunk is None:
+                    return
+                yield chunk
+
+        check_manifest(target.storage, snapshot, keys, context.cancel)
+        open_object(
+            watched(target.storage.read(snapshot.object_key, cancel=context.cancel)),
+            snapshot,
+            keys,
+            write=lambda data: _write_all(archive, data),
+            cancel=context.cancel,
+            on_progress=lambda sealed, _plain: context.report(
+                Progress(Phase.FETCH, sealed, snapshot.size_bytes, Unit.BYTES)
+            ),
+        )
+        archive.flush()
+        total = self._clock.monotonic() - began
+        found.timings = replace(found.timings, fetch_s=round(waited, 3), open_s=round(max(total - waited, 0.0), 3))
+
+    def _replay(
+        self,
+        context: JobContext,
+        snapshot: Snapshot,
+        server: cluster.ScratchCluster,
+        archive: BinaryIO,
+        found: _Evidence,
+    ) -> None:
+        clock = self._stopwatch(found)
+        details, cancel = snapshot.details, context.cancel
+        context.report(Progress(Phase.LIST, 0, None, Unit.STEPS, "reading the archive's contents"))
+        with clock("list_s"):
+            toc = restore.list_archive(server, archive, cancel)
+        found.toc_entries = len(toc.entries)
+        context.report(Progress(Phase.RESTORE, 0, None, Unit.BYTES, "restoring"))
+        with clock("restore_s"):
+            outcome = restore.restore(
+                server, archive, toc, captured=details, cancel=cancel, on_progress=context.report
+            )
+        found.normalised, found.skips, found.failures = outcome.normalised, outcome.skips, outcome.failures
+        found.settings = outcome.settings
+        with clock("verify_s"):
+            restored = recount.count_rows(server, outcome.dbname, details.tables, cancel, context.report)
+        decided = proof.decide(
+            details.tables, snapshot.counts, restored, outcome.skips, outcome.failures, outcome.lost_tables
+        )
+        found.verdict, found.tables = decided.verdict, decided.tables
+        found.skips, found.failures = decided.skips, decided.failures
+
+    def _tools(self, server: str | None) -> Toolset:
+        """Programs of the source's own major. Raises CouldNotVerify ``drill.tool-missing``, ``pg.client-floor``."""
+        major = int((server or "0").split(".")[0])
+        try:
+            toolset = pick([t for t in self._toolsets() if t.has_server], major * 10000)
+        except SourceError as e:
+            raise CouldNotVerify("drill.tool-missing", e.message, hint=e.hint) from e
+        if self._settings.postgres.strict_floor and not toolset.meets_floor:
+            raise CouldNotVerify(
+                "drill.tool-missing", f"PostgreSQL {toolset.version} is below the security floor, and strict mode refuses it"
+            )
+        return toolset
+
+    @contextmanager
+    def _limited(self, cancel: CancelToken) -> Iterator[None]:
+        """End the drill as COULD NOT VERIFY when it takes longer than ``drill.timeout_s``."""
+        limit_s = self._settings.drill.timeout_s
+        error = CouldNotVerify("drill.timeout", f"the drill took longer than {limit_s:g} s")
+        timer = threading.Timer(limit_s, cancel.cancel, (error,))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _stopwatch(self, found: _Evidence) -> Callable[[str], AbstractContextManager[None]]:
+        @contextmanager
+        def watch(name: str) -> Iterator[None]:
+            at = self._clock.monotonic()
+            try:
+                yield
+            finally:
+                took = round(self._clock.monotonic() - at, 3)
+                found.timings = replace(found.timings, **{name: took})
+
+        return watch
+
+    def _register(
+        self,
+        context: JobContext,
+        snapshot: Snapshot,
+        connection: ConnectionRecord,
+        target: Target,
+        keys: Keys,
+        found: _Evidence,
+        started_at: datetime,
+    ) -> DrillRecord:
+        """Receipt, event and signed head in one transaction."""
+        drill_id = secrets.token_hex(16)
+        finished_at = self._clock.now()
+        details = snapshot.details
+        version = found.toolset.version if found.toolset is not None else None
+        with self._catalog.write() as tx:
+            receipt = Receipt(
+                drill_id=drill_id,
+                snapshot_id=snapshot.id,
+                connection_id=connection.id,
+                connection_name=connection.name,
+                provider=connection.provider,
+                destination_name=target.destination.name,
+                object_key=snapshot.object_key,
+                artifact_sha256=snapshot.artifact_sha256,
+                size_bytes=snapshot.size_bytes,
+                taken_at=snapshot.taken_at,
+                drilled_at=finished_at,
+                verdict=found.verdict,
+                counts=snapshot.counts,
+                versions=Versions(
+                    details.versions.server, details.versions.pg_dump, version, found.scratch_version, VERSION
+                ),
+                tls=details.tls,
+                role=details.role,
+                superuser=details.superuser,
+                timings=found.timings,
+                scratch_settings=found.settings or {},
+                isolation=found.isolation,
+                tables=found.tables,
+                tables_captured=snapshot.tables,
+                tables_total=details.relations_total,
+                normalised=found.normalised,
+                skips=found.skips,
+                failures=found.failures,
+                not_captured=details.not_captured,
+                toc_entries=found.toc_entries,
+                previous_receipt_sha256=catalogs.drills.last_receipt_sha256(tx),
+            )
+            text, sha256 = write_receipt(receipt, keys.signer)
+            record = DrillRecord(
+                drill_id,
+                snapshot.id,
+                context.job.id,
+                found.verdict,
+                started_at,
+                finished_at,
+                found.timings.total_s,
+                text,
+                sha256,
+            )
+            catalogs.drills.add(tx, record)
+            catalogs.jobs.renew(tx, context.job.id, context.job.fence, finished_at, self._settings.worker.lease_s)
+            chain.append_event(
+                tx,
+                self._clock,
+                actor=f"job:{context.job.id}",
+                kind="drill.ended",
+                subject=drill_id,
+                data={"snapshot": snapshot.id, "verdict": str(found.verdict), "receipt_sha256": sha256},
+            )
+            chain.sign_head(tx, keys.signer, self._clock)
+        return record
+
+
+def _blame(found: _Evidence, error: OffsiteError) -> None:
+    """The verdict that ``error`` means, with the error as its first failure. Raises it when it is no verdict."""
+    if isinstance(error, DrillFailed | CouldNotVerify):
+        code = error.code
+        found.verdict = Verdict.FAILED if isinstance(error, DrillFailed) else Verdict.COULD_NOT_VERIFY
+    elif isinstance(error, FormatError):
+        wrong_key = error.code in ("format.wrong-key", "format.version")
+        code = error.code
+        found.verdict = Verdict.COULD_NOT_VERIFY if wrong_key else Verdict.FAILED
+    elif isinstance(error, StoreError):
+        gone = error.code in ("store.missing", "store.size-mismatch")
+        code = error.code
+        found.verdict = Verdict.FAILED if gone else Verdict.COULD_NOT_VERIFY
+    else:
+        raise error
+    found.failures = (Failure(code, error.message, error.hint), *found.failures)
+
+
+def _write_all(file: BinaryIO, data: bytes) -> None:
+    try:
+        file.write(data)
+    except OSError as e:
+        raise CouldNotVerify("drill.disk", f"the archive does not fit below the scratch directory: {e}") from e

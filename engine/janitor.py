@@ -1,0 +1,134 @@
+"""What dead workers left, put right: jobs, half-written objects, scratch clusters, lost wake-ups.
+
+Everything here is safe to run at any time, by several workers at once: it touches only what provably belongs to nobody
+(a lease that ended, a lock that is free), and a job's next claim fences whoever held it before.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from engine import catalog as catalogs
+from engine.catalog import Catalog
+from engine.clock import Clock
+from engine.errors import OffsiteError
+from engine.model import Destination, Job, JobState, Worker
+from engine.paths import Paths
+from engine.postgres import scratch
+from engine.snapshot import remove_attempt
+from engine.storage.base import Storage
+
+WAKE_AGAIN_S = 10.0
+"""A queued job whose message may have been lost is woken again after this long."""
+RETRY_BLOCKED_S = 30.0
+"""How often a job that waits for the master key looks whether it is there."""
+
+
+class Janitor:
+    """One per worker. ``wake`` hands a job id to the queue."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        clock: Clock,
+        paths: Paths,
+        wake: Callable[[str], None],
+        open_storage: Callable[[Destination], Storage],
+    ) -> None:
+        self._catalog = catalog
+        self._clock = clock
+        self._paths = paths
+        self._wake = wake
+        self._open_storage = open_storage
+        self._woken: dict[str, float] = {}
+
+    def start_up(self) -> None:
+        """Once, when a worker starts: all of :meth:`tick`, and the leftovers on disk and at the destinations."""
+        self.tick()
+        scratch.sweep(self._paths.scratch)
+        with self._catalog.read() as tx:
+            destinations = catalogs.destinations.list_all(tx)
+        for destination in destinations:
+            try:
+                self._open_storage(destination).sweep()
+            except OffsiteError:
+                continue  # an absent destination is reported where it is used; it must not keep the worker from starting
+
+    def tick(self) -> None:
+        """Release what dead workers hold, and wake what waits."""
+        now = self._clock.now()
+        with self._catalog.read() as tx:
+            dead = [w for w in catalogs.workers.list_all(tx) if w.stopped_at is None and not is_alive(self._paths.home, w)]
+        with self._catalog.write() as tx:
+            for worker in dead:
+                catalogs.workers.stop(tx, worker.id, now)
+                catalogs.jobs.end_leases(tx, worker.id, now)
+            expired = catalogs.jobs.expire(tx, now)
+        for job in expired:
+            self._clear_attempt(job)
+        if expired:
+            scratch.sweep(self._paths.scratch)
+        self._wake_waiting()
+
+    def _wake_waiting(self) -> None:
+        with self._catalog.read() as tx:
+            waiting = catalogs.jobs.list_recent(tx, states=(JobState.QUEUED, JobState.BLOCKED), limit=1000)
+        at = self._clock.monotonic()
+        known = self._woken
+        self._woken = {}
+        for job in waiting:
+            pause = RETRY_BLOCKED_S if job.state is JobState.BLOCKED else WAKE_AGAIN_S
+            last = known.get(job.id)
+            if last is None or at - last >= pause:
+                self._wake(job.id)
+                last = at
+            self._woken[job.id] = last
+
+    def _clear_attempt(self, job: Job) -> None:
+        """Remove the unregistered object of a job whose worker died, if its destination can be reached."""
+        if job.object_key is None:
+            return
+        with self._catalog.read() as tx:
+            connection = catalogs.connections.get(tx, job.connection_id)
+            destination = catalogs.destinations.get(tx, connection.destination_id)
+        try:
+            storage = self._open_storage(destination)
+            storage.sweep()
+            remove_attempt(storage, job.object_key)
+        except OffsiteError:
+            return  # the key stays on the job: its next attempt tries again
+
+
+def worker_lock(home: Path, worker_id: str) -> Path:
+    """The file that a worker keeps locked for as long as it lives."""
+    return home / "workers" / f"{worker_id}.lock"
+
+
+def hold_worker_lock(home: Path, worker_id: str) -> int:
+    """Lock the worker's file and return its descriptor; the kernel frees it when the process ends, however it ends."""
+    path = worker_lock(home, worker_id)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return fd
+
+
+def is_alive(home: Path, worker: Worker) -> bool:
+    """False when ``worker`` ran on this machine and its lock is free; True otherwise: then its leases decide."""
+    if worker.host != socket.gethostname():
+        return True
+    try:
+        fd = os.open(worker_lock(home, worker.id), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False

@@ -1,0 +1,206 @@
+"""What the engine's door hands out: snapshots, jobs and drills put together as people and scripts read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from engine.model.proof import (
+    Counts,
+    Failure,
+    Isolation,
+    Normalised,
+    Skip,
+    TableResult,
+    Timings,
+    Verdict,
+    Versions,
+)
+from engine.model.records import JobError, JobKind, JobProgress, JobState
+from engine.model.source import Check, NotCaptured
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotView:
+    id: str
+    connection: str
+    destination: str
+    tag: str | None
+    taken_at: datetime
+    object_key: str
+    size_bytes: int
+    artifact_sha256: str
+    rows: int
+    tables: int
+    tables_in_source: int
+    counts: Counts
+    not_captured: tuple[NotCaptured, ...]
+    versions: Versions
+    tls: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    id: str
+    kind: JobKind
+    connection: str
+    tag: str | None
+    state: JobState
+    attempt: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    cancel_requested: bool
+    snapshot_id: str | None
+    drill_id: str | None
+    progress: JobProgress | None
+    error: JobError | None
+
+
+@dataclass(frozen=True, slots=True)
+class DrillView:
+    """A drill as its signed receipt tells it. ``restore_s`` = ``timings.total_s``."""
+
+    id: str
+    verdict: Verdict
+    drilled_at: datetime
+    restore_s: float
+    timings: Timings
+    isolation: Isolation
+    versions: Versions
+    normalised: tuple[Normalised, ...]
+    tables: tuple[TableResult, ...]
+    skips: tuple[Skip, ...]
+    failures: tuple[Failure, ...]
+    receipt_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One line of the ledger. An attempt that made no snapshot has ``snapshot`` None and the job's error."""
+
+    snapshot: SnapshotView | None
+    job: JobView
+    drill: DrillView | None
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationView:
+    id: str
+    name: str
+    kind: str
+    where: str
+    created_at: datetime
+    tested_at: datetime | None
+    connections: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionView:
+    id: str
+    name: str
+    destination: str
+    provider: str | None
+    created_at: datetime
+    tested_at: datetime | None
+    accept_empty: bool
+    newest_proven_at: datetime | None
+    last_verdict: Verdict | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionDetail:
+    """A connection with its string opened in memory and described without the password."""
+
+    connection: ConnectionView
+    address: str
+    sslmode: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """What a snapshot of this moment would hold. Sizes in bytes."""
+
+    tables: int
+    tables_in_source: int
+    objects: dict[str, int]
+    database_bytes: int
+    extensions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PreflightView:
+    checks: tuple[Check, ...]
+    captured: Captured
+    not_captured: tuple[NotCaptured, ...]
+    blocking: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StepView:
+    """One step of a test of a destination or connection."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyStatus:
+    backend: str
+    state: str
+    detail: str
+    kid: str
+    epoch: int
+    recovery_kid: str
+    recovery_confirmed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class BackendView:
+    name: str
+    usable: bool
+    state: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolView:
+    major: int
+    version: str
+    where: str
+    source: str
+    server: bool
+    floor: str
+    meets_floor: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    id: str
+    host: str
+    pid: int
+    threads: int
+    version: str
+    started_at: datetime
+    heartbeat_at: datetime
+    alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Doctor:
+    """The health of an installation. ``problems`` are the findings that need somebody to act."""
+
+    version: str
+    home: str
+    runtime: str
+    initialised: bool
+    catalog: str
+    key: KeyStatus | None
+    keyrings: tuple[BackendView, ...]
+    postgres: tuple[ToolView, ...]
+    workers: tuple[WorkerView, ...]
+    isolation: Isolation
+    isolation_policy: str
+    problems: tuple[str, ...]

@@ -1,0 +1,145 @@
+"""Connections to a source: read-only by default, without timeouts of the server's, and errors in our own words.
+
+Every session of ours sets ``search_path=''``, ``default_transaction_read_only=on`` and all statement, idle and
+transaction timeouts to 0, because a role's own settings kill long dumps otherwise (F8). They go into the startup
+packet; behind a pooler that refuses startup options they are SET once connected. The room refuses to let a psycopg
+exception or a password leave it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from engine.cancel import CancelToken
+from engine.errors import OffsiteError
+from engine.model import TlsFacts
+from engine.postgres.address import Conninfo
+from engine.postgres.passfile import KEEPALIVE
+from engine.postgres.refusals import translate
+
+__all__ = ["Connection", "connect", "read_tls", "translate"]
+
+Connection = psycopg.Connection[tuple[object, ...]]
+
+_ALWAYS = {
+    "search_path": "",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+}
+_LATER = (
+    # (first version that knows it, setting, value)
+    (140000, "idle_session_timeout", "0"),
+    (170000, "transaction_timeout", "0"),
+)
+_RESTRICTED_KINDS = "view, foreign-table"
+"""What pg_dump itself restricts (CVE-2024-7348): a view swapped in for a table must not run code as the reader."""
+
+_OPTION_REFUSED = re.compile(
+    r"unsupported startup parameter|startup (?:option|parameter)|unrecognized configuration", re.IGNORECASE
+)
+
+
+def connect(
+    conninfo: Conninfo, *, application_name: str, cancel: CancelToken, read_only: bool = True, autocommit: bool = True
+) -> Connection:
+    """A session on the source, to be closed by the caller (``with`` does).
+
+    Raises SourceError (``pg.*``) and, when the token fired meanwhile, the token's error.
+    """
+    cancel.check()
+    settings = dict(_ALWAYS)
+    if read_only:
+        settings["default_transaction_read_only"] = "on"
+    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+    try:
+        conn = _open(conninfo, application_name, options)
+        missing: Mapping[str, str] = {}
+    except psycopg.Error as e:
+        if not _OPTION_REFUSED.search(str(e)):
+            raise translate(e, conninfo) from e
+        missing = settings
+        try:
+            conn = _open(conninfo, application_name, "")
+        except psycopg.Error as again:
+            raise translate(again, conninfo) from again
+    try:
+        cancel.check()
+        conn.autocommit = True
+        _set(conn, missing)
+        version = conn.info.server_version
+        _set(conn, {name: value for since, name, value in _LATER if version >= since})
+        _restrict_kinds(conn)
+        conn.autocommit = autocommit
+    except psycopg.Error as e:
+        conn.close()
+        raise translate(e, conninfo) from e
+    except OffsiteError:
+        conn.close()
+        raise
+    return conn
+
+
+def read_tls(conn: Connection, conninfo: Conninfo) -> TlsFacts:
+    """TLS as it is in force on this connection, from libpq and from the server's view of us where it shows one.
+
+    libpq answers for the first hop: behind a pooler the server's own row speaks of another connection.
+    """
+    in_use = bool(conn.pgconn.ssl_in_use)
+    version = cipher = None
+    if in_use:
+        row = conn.execute(
+            "SELECT version, cipher FROM pg_catalog.pg_stat_ssl WHERE pid = pg_catalog.pg_backend_pid() AND ssl"
+        ).fetchone()
+        if row is not None:
+            version, cipher = (None if v is None else str(v) for v in row)
+    transport = "unix" if conninfo.unix_socket else "tcp"
+    return TlsFacts(sslmode=conninfo.sslmode, in_use=in_use, version=version, cipher=cipher, transport=transport)
+
+
+def _open(conninfo: Conninfo, application_name: str, options: str) -> Connection:
+    given = {
+        "host": conninfo.host,
+        "hostaddr": conninfo.hostaddr,
+        "port": str(conninfo.port),
+        "dbname": conninfo.dbname,
+        "user": conninfo.user,
+        "password": conninfo.password,
+        "passfile": "/dev/null",  # not the user's own ~/.pgpass
+        "sslmode": conninfo.sslmode,
+        "sslrootcert": conninfo.ca_file,
+        "sslcert": "/nonexistent",
+        "sslkey": "/nonexistent",
+        "channel_binding": conninfo.channel_binding,
+        "target_session_attrs": conninfo.target_session_attrs,
+        "connect_timeout": str(conninfo.connect_timeout_s),
+        "options": " ".join(filter(None, (conninfo.options, options))) or None,
+        "application_name": application_name,
+        "client_encoding": "UTF8",
+        "gssencmode": "disable",
+        **KEEPALIVE,
+    }
+    # prepared statements do not survive a pooler that changes the backend
+    return psycopg.connect(make_conninfo("", **given), prepare_threshold=None, autocommit=True)
+
+
+def _set(conn: Connection, settings: Mapping[str, str]) -> None:
+    for name, value in settings.items():
+        conn.execute(sql.SQL("SET {} = {}").format(sql.Identifier(name), sql.Literal(value)))
+
+
+def _restrict_kinds(conn: Connection) -> None:
+    """Forbid reading views and foreign tables through non-system relations, where the minor release knows how.
+
+    The setting came in minor releases (12.20 … 16.4), so it is looked for rather than derived from the version.
+    """
+    conn.execute(
+        "SELECT pg_catalog.set_config(name, %s, false) FROM pg_catalog.pg_settings"
+        " WHERE name = 'restrict_nonsystem_relation_kind'",
+        (_RESTRICTED_KINDS,),
+    )

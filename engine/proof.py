@@ -1,0 +1,73 @@
+"""From what a restore showed to one of four verdicts: a pure decision, nothing measured here.
+
+PROVEN: everything captured was restored and every count is equal. PROVEN WITH SKIPS: the data is proven, named objects
+could not be exercised. FAILED: the artifact, the restore or a count is wrong. COULD NOT VERIFY is decided where the
+drill could not run, never here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from engine.model import Counts, Failure, Skip, TableCount, TableResult, Verdict
+
+UNCOUNTED = Skip(
+    "counts", "row counts", "the source could not export a snapshot, so there are no exact counts to compare with"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The verdict and what it rests on; ``failures`` are the restore's own, then one per table that differs."""
+
+    verdict: Verdict
+    tables: tuple[TableResult, ...]
+    skips: tuple[Skip, ...]
+    failures: tuple[Failure, ...]
+
+
+def decide(
+    expected: Sequence[TableCount],
+    counts: Counts,
+    restored: Mapping[tuple[str, str], int | None],
+    skips: Sequence[Skip],
+    failures: Sequence[Failure],
+    lost: Collection[tuple[str, str]] = (),
+) -> Proof:
+    """Compare every captured table and weigh skips and failures.
+
+    ``lost``: captured tables that cannot exist without something that was not captured. Each stands among ``skips``
+    with its reason; it has no restored count and is not held against the copy.
+    """
+    tables = tuple(
+        TableResult(t.schema, t.table, t.rows if counts is Counts.EXACT else None, restored.get((t.schema, t.table)))
+        for t in expected
+    )
+    compared = [t for t in tables if (t.schema, t.table) not in lost]
+    wrong = [*failures, *(f for t in compared if (f := _difference(t, counts)) is not None)]
+    named = [*skips, UNCOUNTED] if counts is Counts.NONE else list(skips)
+    if wrong:
+        verdict = Verdict.FAILED
+    elif named:
+        verdict = Verdict.PROVEN_WITH_SKIPS
+    else:
+        verdict = Verdict.PROVEN
+    return Proof(verdict, tables, tuple(named), tuple(wrong))
+
+
+def _difference(table: TableResult, counts: Counts) -> Failure | None:
+    name = f"{table.schema}.{table.table}"
+    if table.restored is None:
+        return Failure(
+            "drill.mismatch",
+            f"{name}: the table is not in the restored copy",
+            "Read the restore's own failures above: one of them says why the table could not be created.",
+        )
+    if counts is Counts.EXACT and not table.equal:
+        return Failure(
+            "drill.mismatch",
+            f"{name}: {table.restored:,} of {table.expected:,} rows",
+            "Read the restore's own failures above. If there are none, take a new checkpoint and keep this artifact.",
+        )
+    return None

@@ -1,0 +1,146 @@
+"""The engine's door: one object, its verbs in facets, one small file each.
+
+Screens, CLI and worker go through here and nowhere else. Opening an Engine opens the catalog and nothing more: keys,
+databases and destinations are opened by the verb that needs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+
+from engine import config
+from engine import paths as places
+from engine.catalog import Catalog
+from engine.checkpoint import Checkpoints, Opener
+from engine.clock import Clock, SystemClock
+from engine.jobs import Work
+from engine.keys.door import KeyStore, OsKeyring
+from engine.model import Destination, JobKind
+from engine.paths import Paths
+from engine.postgres import tools
+from engine.postgres.tools import Toolset
+from engine.service.connections import ConnectionsFacet
+from engine.service.destinations import DestinationsFacet
+from engine.service.installation import Initialised, actor, initialise
+from engine.service.jobs import JobsFacet
+from engine.service.keys import KeysFacet
+from engine.service.ledger import LedgerFacet
+from engine.service.snapshots import SnapshotsFacet
+from engine.service.worker import WorkerFacet
+from engine.storage.opening import open_destination
+from engine.storage.base import Storage
+
+__all__ = ["Engine", "Initialised"]
+
+
+def _nobody(job_id: str) -> None:
+    """The wake-up of an engine that nobody gave one: the worker's reconciler finds the job all the same."""
+    del job_id
+
+
+class Engine:
+    """One installation, opened. Use :meth:`open`; every method may be called from any thread."""
+
+    def __init__(
+        self,
+        paths: Paths,
+        settings: config.Settings,
+        catalog: Catalog,
+        *,
+        clock: Clock,
+        wake: Callable[[str], None],
+        held_keys: KeyStore | None,
+    ) -> None:
+        self.paths = paths
+        self.settings = settings
+        self.catalog = catalog
+        self.clock = clock
+        self.wake = wake
+        self.actor = actor()
+        self._held_keys = held_keys
+        self.keys = KeysFacet(self)
+        self.destinations = DestinationsFacet(self)
+        self.connections = ConnectionsFacet(self)
+        self.jobs = JobsFacet(self)
+        self.ledger = LedgerFacet(self)
+        self.snapshots = SnapshotsFacet(self)
+        self.worker = WorkerFacet(self)
+
+    @classmethod
+    def open(
+        cls,
+        *,
+        home: Path | None = None,
+        wake: Callable[[str], None] | None = None,
+        key_store: KeyStore | None = None,
+        clock: Clock | None = None,
+    ) -> Engine:
+        """Open the installation at ``home`` (default: ``OFFSITEDB_HOME`` or the platform's place).
+
+        ``wake`` hands a job id to the queue; ``key_store`` holds the master key instead of the OS keyring (the demo).
+        Raises ConfigError ``config.not-initialised``, CatalogError.
+        """
+        paths = places.locate(home)
+        settings = config.load(paths.config)
+        catalog = Catalog.open(_where(paths))
+        paths.ensure()
+        return cls(
+            paths, settings, catalog, clock=clock or SystemClock(), wake=wake or _nobody, held_keys=key_store
+        )
+
+    @classmethod
+    def initialise(cls, *, home: Path | None = None, key_store: KeyStore | None = None) -> Initialised:
+        """Make a new installation. Raises ConfigError ``config.already-initialised``, KeyAccessError."""
+        paths = places.locate(home)
+        settings = config.load(paths.config)
+        keyring = OsKeyring(timeout_s=settings.keyring.timeout_s)
+        return initialise(
+            paths,
+            _where(paths),
+            SystemClock(),
+            (lambda: key_store.name) if key_store is not None else keyring.choose,
+            lambda name: key_store if key_store is not None else keyring.at(name),
+        )
+
+    def close(self) -> None:
+        self.catalog.close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def work(self) -> Mapping[JobKind, Work]:
+        """What jobs do, for a worker."""
+        opener = Opener(
+            keys=self.keys.open,
+            conninfo=lambda record, keys: self.connections.conninfo(record),
+            storage=self.open_storage,
+        )
+        return Checkpoints(self.catalog, self.clock, self.settings, self.paths, opener, self.toolsets).work()
+
+    def toolsets(self) -> tuple[Toolset, ...]:
+        """PostgreSQL programs on this machine."""
+        return tools.discover(self.paths, tuple(Path(d) for d in self.settings.postgres.bin_dirs))
+
+    def key_store(self, backend: str) -> KeyStore:
+        if self._held_keys is not None:
+            return self._held_keys
+        return OsKeyring(timeout_s=self.settings.keyring.timeout_s).at(backend)
+
+    def choose_backend(self) -> str:
+        if self._held_keys is not None:
+            return self._held_keys.name
+        return OsKeyring(timeout_s=self.settings.keyring.timeout_s).choose()
+
+    def open_storage(self, destination: Destination, *, create: bool = False) -> Storage:
+        """The destination, ready to use."""
+        return open_destination(destination, create=create)
+
+
+def _where(paths: Paths) -> str:
+    return config.database_url() or str(paths.catalog)

@@ -1,0 +1,210 @@
+"""Connections at the door: tested before they are saved, sealed when they are, opened only to be used."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from engine import catalog as catalogs
+from engine import preflight
+from engine.cancel import CancelToken
+from engine.catalog import Tx
+from engine.errors import ConfigError
+from engine.evidence import chain
+from engine.model import CheckStatus, ConnectionRecord
+from engine.model.views import Captured, ConnectionDetail, ConnectionView, PreflightView
+from engine.postgres import grants
+from engine.postgres.conninfo import Conninfo, parse
+from engine.postgres.providers import recognise
+from engine.preflight import Preflight
+from engine.redact import holding
+
+if TYPE_CHECKING:
+    from engine.service import Engine
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+APPLICATION_NAME = "offsitedb/console"
+
+
+class ConnectionsFacet:
+    """``engine.connections``."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def add(
+        self, name: str, destination: str, text: str, *, accept_empty: bool = False, cancel: CancelToken | None = None
+    ) -> tuple[ConnectionView, PreflightView]:
+        """Parse, test and preflight ``text``, and only then seal and save it.
+
+        Raises ConfigError (name, destination, connection string), SourceError (cannot be reached or read) and
+        PreflightFailed; in each case nothing is saved.
+        """
+        check_name(name)
+        with self._engine.catalog.read() as tx:
+            target = catalogs.destinations.by_name(tx, destination)
+            if any(c.name == name for c in catalogs.connections.list_all(tx)):
+                raise ConfigError("config.name-taken", f"there is a connection {name!r} already")
+        keys = self._engine.keys.open()
+        conninfo = parse(text)
+        found = self._preflight(conninfo, accept_empty=accept_empty, cancel=cancel)
+        preflight.raise_if_blocking(found)
+        now = self._engine.clock.now()
+        connection_id = secrets.token_hex(16)
+        record = ConnectionRecord(
+            id=connection_id,
+            name=name,
+            destination_id=target.id,
+            conninfo_sealed=self._engine.keys.seal(keys, "connections", "conninfo", connection_id, conninfo.to_url()),
+            provider=recognise(conninfo.host),
+            accept_empty=accept_empty,
+            created_at=now,
+            tested_at=now,
+        )
+        with self._engine.catalog.write() as tx:
+            catalogs.connections.add(tx, record)
+            self._event(tx, "connection.added", record.id, name)
+            chain.sign_head(tx, keys.signer, self._engine.clock)
+            return self.view(tx, record), _view(found)
+
+    def edit(
+        self,
+        name: str,
+        *,
+        text: str | None = None,
+        destination: str | None = None,
+        accept_empty: bool | None = None,
+        cancel: CancelToken | None = None,
+    ) -> tuple[ConnectionView, PreflightView]:
+        """Change what is given; the result is tested as a whole before it is saved."""
+        keys = self._engine.keys.open()
+        record = self._by_name(name)
+        with self._engine.catalog.read() as tx:
+            target = catalogs.destinations.by_name(tx, destination).id if destination else record.destination_id
+        conninfo = parse(text) if text is not None else self.conninfo(record)
+        empty = record.accept_empty if accept_empty is None else accept_empty
+        found = self._preflight(conninfo, accept_empty=empty, cancel=cancel)
+        preflight.raise_if_blocking(found)
+        changed = replace(
+            record,
+            destination_id=target,
+            conninfo_sealed=self._engine.keys.seal(keys, "connections", "conninfo", record.id, conninfo.to_url()),
+            provider=recognise(conninfo.host),
+            accept_empty=empty,
+            tested_at=self._engine.clock.now(),
+        )
+        with self._engine.catalog.write() as tx:
+            catalogs.connections.update(tx, changed)
+            self._event(tx, "connection.changed", record.id, name)
+            chain.sign_head(tx, keys.signer, self._engine.clock)
+            return self.view(tx, changed), _view(found)
+
+    def list(self) -> tuple[ConnectionView, ...]:
+        with self._engine.catalog.read() as tx:
+            return tuple(self.view(tx, record) for record in catalogs.connections.list_all(tx))
+
+    def show(self, name: str) -> ConnectionDetail:
+        """With the string opened in memory and described without its password."""
+        record = self._by_name(name)
+        conninfo = self.conninfo(record)
+        with self._engine.catalog.read() as tx:
+            return ConnectionDetail(self.view(tx, record), conninfo.describe(), conninfo.sslmode, conninfo.notes)
+
+    def preflight(self, name: str, cancel: CancelToken | None = None) -> PreflightView:
+        """What a snapshot taken now would hold, what not and why. Never raises for what it finds, only if it cannot look."""
+        record = self._by_name(name)
+        return _view(self._preflight(self.conninfo(record), accept_empty=record.accept_empty, cancel=cancel))
+
+    def test(self, name: str, cancel: CancelToken | None = None) -> PreflightView:
+        """Connect and look, note the time; raises SourceError when it cannot, PreflightFailed when it would not do."""
+        record = self._by_name(name)
+        found = self._preflight(self.conninfo(record), accept_empty=record.accept_empty, cancel=cancel)
+        preflight.raise_if_blocking(found)
+        with self._engine.catalog.write() as tx:
+            catalogs.connections.mark_tested(tx, record.id, self._engine.clock.now())
+        return _view(found)
+
+    def remove(self, name: str) -> None:
+        """Forget the connection string. Snapshots, receipts and history stay."""
+        with self._engine.catalog.write() as tx:
+            record = catalogs.connections.by_name(tx, name)
+            catalogs.connections.remove(tx, record.id, self._engine.clock.now())
+            self._event(tx, "connection.removed", record.id, name)
+
+    def grants(self, schemas: tuple[str, ...]) -> str:
+        """The read-only role recipe, ready to paste."""
+        return grants.recipe(schemas)
+
+    def conninfo(self, record: ConnectionRecord) -> Conninfo:
+        """Open the sealed connection string. Raises KeyAccessError."""
+        keys = self._engine.keys.open()
+        return parse(self._engine.keys.unseal(keys, "connections", "conninfo", record.id, record.conninfo_sealed))
+
+    def view(self, tx: Tx, record: ConnectionRecord) -> ConnectionView:
+        newest_at, last = None, None
+        for snapshot in catalogs.snapshots.list_recent(tx, connection_id=record.id, limit=50):
+            drills = catalogs.drills.for_snapshot(tx, snapshot.id)
+            if drills and last is None:
+                last = drills[0].verdict
+            if drills and drills[0].verdict.proven:
+                newest_at = snapshot.taken_at
+                break
+        return ConnectionView(
+            id=record.id,
+            name=record.name,
+            destination=catalogs.destinations.get(tx, record.destination_id).name,
+            provider=record.provider,
+            created_at=record.created_at,
+            tested_at=record.tested_at,
+            accept_empty=record.accept_empty,
+            newest_proven_at=newest_at,
+            last_verdict=last,
+        )
+
+    def _preflight(self, conninfo: Conninfo, *, accept_empty: bool, cancel: CancelToken | None) -> Preflight:
+        with holding(*conninfo.secrets()):
+            return preflight.run(
+                conninfo,
+                toolsets=self._engine.toolsets(),
+                accept_empty=accept_empty,
+                strict_floor=self._engine.settings.postgres.strict_floor,
+                application_name=APPLICATION_NAME,
+                cancel=cancel or CancelToken(),
+            )
+
+    def _by_name(self, name: str) -> ConnectionRecord:
+        with self._engine.catalog.read() as tx:
+            return catalogs.connections.by_name(tx, name)
+
+    def _event(self, tx: Tx, kind: str, subject: str, name: str) -> None:
+        chain.append_event(
+            tx, self._engine.clock, actor=self._engine.actor, kind=kind, subject=subject, data={"name": name}
+        )
+
+
+def check_name(name: str) -> None:
+    """Names of connections and destinations: they stand in commands, keys and reports."""
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            "config.invalid",
+            f"{name[:80]!r} cannot be a name",
+            hint="Use 1 to 63 letters, digits, dots, dashes and underscores, beginning with a letter or digit.",
+        )
+
+
+def _view(found: Preflight) -> PreflightView:
+    inventory, facts = found.inventory, found.facts
+    return PreflightView(
+        checks=found.checks,
+        captured=Captured(
+            tables=len(inventory.tables),
+            tables_in_source=inventory.relations_total,
+            objects=inventory.objects,
+            database_bytes=facts.size_bytes,
+            extensions=tuple(e.name for e in inventory.needs.extensions),
+        ),
+        not_captured=found.not_captured,
+        blocking=any(c.status is CheckStatus.FAIL for c in found.checks),
+    )

@@ -1,0 +1,118 @@
+"""The doctor: what this host offers, what is in force, and what somebody should mend. It changes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engine import catalog as catalogs
+from engine import config
+from engine import paths as places
+from engine.errors import OffsiteError
+from engine.janitor import is_alive
+from engine.keys.door import OsKeyring
+from engine.model import Isolation
+from engine.model.views import BackendView, Doctor, KeyStatus, ToolView, WorkerView
+from engine.postgres import isolation, tools
+from engine.postgres.tools import FLOOR, Toolset
+from engine.service.worker import ALIVE_WITHIN_S
+from engine.version import VERSION
+
+if TYPE_CHECKING:
+    from engine.service import Engine
+
+
+def examine(engine: Engine | None, absence: OffsiteError | None = None) -> Doctor:
+    """Look at everything. ``engine`` is None where there is no installation (``absence`` says why)."""
+    paths = engine.paths if engine is not None else places.locate()
+    settings = engine.settings if engine is not None else config.load(paths.config)
+    problems: list[str] = [] if absence is None else [f"{absence.message}. {absence.hint}"]
+    keyrings = tuple(
+        BackendView(s.name, s.usable, s.state, s.detail) for s in OsKeyring(timeout_s=settings.keyring.timeout_s).probe()
+    )
+    key = _key(engine, keyrings, problems)
+    toolsets = engine.toolsets() if engine is not None else tools.discover(paths)
+    workers = _workers(engine)
+    if engine is not None and not any(w.alive for w in workers):
+        problems.append("no worker is running. Start one: `offsitedb worker`.")
+    found = _isolation(problems)
+    if settings.drill.isolation == "required" and found.network != "none":
+        problems.append("drill.isolation is required, but this host offers none. Install bubblewrap.")
+    return Doctor(
+        version=VERSION,
+        home=str(paths.home),
+        runtime=str(paths.runtime),
+        initialised=engine is not None,
+        catalog=config.database_url() and "PostgreSQL" or str(paths.catalog),
+        key=key,
+        keyrings=keyrings,
+        postgres=tuple(_tool(t, problems) for t in toolsets) or _no_tools(problems),
+        workers=workers,
+        isolation=found,
+        isolation_policy=settings.drill.isolation,
+        problems=tuple(problems),
+    )
+
+
+def _key(engine: Engine | None, keyrings: tuple[BackendView, ...], problems: list[str]) -> KeyStatus | None:
+    if engine is None:
+        if not any(k.usable for k in keyrings):
+            problems.append("no keyring on this machine may hold the master key. See the list of keyrings.")
+        return None
+    status = engine.keys.status()
+    if status.state != "ok":
+        problems.append(status.detail)
+    if status.recovery_confirmed_at is None:
+        problems.append("nobody has confirmed the recovery code yet. Keep it somewhere safe, away from this machine.")
+    return status
+
+
+def _tool(toolset: Toolset, problems: list[str]) -> ToolView:
+    floor = FLOOR.get(toolset.major)
+    if not toolset.meets_floor and floor is not None:
+        problems.append(
+            f"PostgreSQL {toolset.version} in {toolset.bindir} is below the security floor"
+            f" {floor // 10000}.{floor % 10000}. Update the package when your distribution has it."
+        )
+    return ToolView(
+        major=toolset.major,
+        version=toolset.version,
+        where=str(toolset.bindir),
+        source=toolset.source,
+        server=toolset.has_server,
+        floor=f"{floor // 10000}.{floor % 10000}" if floor is not None else "unknown",
+        meets_floor=toolset.meets_floor,
+    )
+
+
+def _no_tools(problems: list[str]) -> tuple[ToolView, ...]:
+    problems.append("there are no PostgreSQL programs on this machine. Install them: `offsitedb postgres install MAJOR`.")
+    return ()
+
+
+def _workers(engine: Engine | None) -> tuple[WorkerView, ...]:
+    if engine is None:
+        return ()
+    now = engine.clock.now()
+    with engine.catalog.read() as tx:
+        known = [w for w in catalogs.workers.list_all(tx) if w.stopped_at is None]
+    return tuple(
+        WorkerView(
+            w.id,
+            w.host,
+            w.pid,
+            w.threads,
+            w.version,
+            w.started_at,
+            w.heartbeat_at,
+            (now - w.heartbeat_at).total_seconds() < ALIVE_WITHIN_S and is_alive(engine.paths.home, w),
+        )
+        for w in known
+    )
+
+
+def _isolation(problems: list[str]) -> Isolation:
+    try:
+        return isolation.choose(required=False, drill_user=isolation.drill_user()).facts
+    except OffsiteError as e:
+        problems.append(f"{e.message}. {e.hint}")
+        return Isolation("", "host", "none")

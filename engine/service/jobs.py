@@ -1,0 +1,121 @@
+"""Jobs at the door: start, list, follow, cancel. Starting never waits: the worker does the work."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from engine import catalog as catalogs
+from engine.catalog import Tx
+from engine.errors import ConfigError
+from engine.model import Job, JobKind, JobState
+from engine.model.views import JobView
+
+if TYPE_CHECKING:
+    from engine.service import Engine
+
+
+class JobsFacet:
+    """``engine.jobs``."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def checkpoint(self, connection_name: str, *, tag: str | None = None) -> JobView:
+        """Ask for a snapshot and its drill, now. Raises ConfigError ``config.not-found``, ``config.invalid``."""
+        _check_tag(tag)
+        with self._engine.catalog.write() as tx:
+            connection = catalogs.connections.by_name(tx, connection_name)
+            job = self._create(tx, JobKind.CHECKPOINT, connection.id, None, tag)
+        return self._started(job)
+
+    def drill(self, snapshot: str) -> JobView:
+        """Ask for a drill of a snapshot: id, unique prefix, or NAME@latest."""
+        snapshot_id = self._engine.snapshots.resolve(snapshot)
+        with self._engine.catalog.write() as tx:
+            found = catalogs.snapshots.get(tx, snapshot_id)
+            job = self._create(tx, JobKind.DRILL, found.connection_id, found.id, found.tag)
+        return self._started(job)
+
+    def get(self, job: str) -> JobView:
+        """A job by id or unique prefix."""
+        with self._engine.catalog.read() as tx:
+            return self.view(tx, self._find(tx, job))
+
+    def recent(self, limit: int = 50) -> tuple[JobView, ...]:
+        """The newest jobs, newest first."""
+        with self._engine.catalog.read() as tx:
+            return tuple(self.view(tx, job) for job in catalogs.jobs.list_recent(tx, limit=limit))
+
+    def log(self, job: str, after: int = 0) -> tuple[tuple[int, str, str], ...]:
+        """Lines of a job's log after line ``after``: (number, level, text)."""
+        with self._engine.catalog.read() as tx:
+            lines = catalogs.jobs.read_log(tx, self._find(tx, job).id, after=after)
+        return tuple((line.n, line.level, line.text) for line in lines)
+
+    def cancel(self, job: str) -> JobView:
+        """Ask a job to stop. A waiting one ends at once, a running one within two seconds, an ended one stays so."""
+        with self._engine.catalog.write() as tx:
+            found = self._find(tx, job)
+            if found.state.ended:
+                raise ConfigError(
+                    "config.invalid", f"job {found.id[:12]} has ended already ({found.state})", hint="There is nothing to cancel."
+                )
+            return self.view(tx, catalogs.jobs.request_cancel(tx, found.id, self._engine.clock.now()))
+
+    def view(self, tx: Tx, job: Job) -> JobView:
+        return JobView(
+            id=job.id,
+            kind=job.kind,
+            connection=catalogs.connections.get(tx, job.connection_id).name,
+            tag=job.tag,
+            state=job.state,
+            attempt=job.attempt,
+            created_at=job.created_at,
+            started_at=job.started_at,
+            finished_at=job.finished_at,
+            cancel_requested=job.cancel_requested_at is not None,
+            snapshot_id=job.snapshot_id,
+            drill_id=job.drill_id,
+            progress=job.progress,
+            error=job.error,
+        )
+
+    def _create(self, tx: Tx, kind: JobKind, connection_id: str, snapshot_id: str | None, tag: str | None) -> Job:
+        job = Job(
+            id=secrets.token_hex(16),
+            kind=kind,
+            connection_id=connection_id,
+            snapshot_id=snapshot_id,
+            drill_id=None,
+            tag=tag,
+            state=JobState.QUEUED,
+            attempt=0,
+            fence=0,
+            worker_id=None,
+            lease_until=None,
+            cancel_requested_at=None,
+            created_at=self._engine.clock.now(),
+            started_at=None,
+            finished_at=None,
+            error=None,
+        )
+        catalogs.jobs.create(tx, job)
+        return job
+
+    def _started(self, job: Job) -> JobView:
+        self._engine.wake(job.id)
+        return self.get(job.id)
+
+    def _find(self, tx: Tx, job: str) -> Job:
+        found = catalogs.jobs.find(tx, job)
+        if not found:
+            raise ConfigError("config.not-found", f"there is no job {job!r}", hint="List them: `offsitedb jobs`.")
+        if len(found) > 1:
+            raise ConfigError("config.ambiguous", f"{len(found)} jobs begin with {job!r}")
+        return found[0]
+
+
+def _check_tag(tag: str | None) -> None:
+    if tag is not None and (not 0 < len(tag) <= 100 or not tag.isprintable()):
+        raise ConfigError("config.invalid", "a tag has 1 to 100 printable characters", hint="Choose a shorter, plain tag.")

@@ -1,0 +1,91 @@
+"""Snapshots at the door: find one, show it, verify its artifact at the destination without restoring it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from engine import catalog as catalogs
+from engine.cancel import CancelToken
+from engine.errors import ConfigError
+from engine.model import Snapshot
+from engine.model.views import Attempt
+from engine.snapshot import check_manifest, open_object
+
+if TYPE_CHECKING:
+    from engine.service import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """An artifact that was read whole and opened: every byte authentic, hash and manifest as recorded."""
+
+    snapshot: str
+    artifact_sha256: str
+    size_bytes: int
+    plaintext_bytes: int
+    manifest_sha256: str
+
+
+class SnapshotsFacet:
+    """``engine.snapshots``."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def resolve(self, text: str) -> str:
+        """The snapshot's id for an id, a unique prefix of one, or ``NAME@latest``. Raises ConfigError."""
+        with self._engine.catalog.read() as tx:
+            if text.endswith("@latest"):
+                name = text.removesuffix("@latest")
+                newest = catalogs.snapshots.newest(tx, catalogs.connections.by_name(tx, name).id)
+                if newest is None:
+                    raise ConfigError(
+                        "config.not-found", f"{name} has no snapshot yet", hint=f"Take one: `offsitedb checkpoint {name} --wait`."
+                    )
+                return newest.id
+            found = catalogs.snapshots.find(tx, text)
+        if not found:
+            raise ConfigError("config.not-found", f"there is no snapshot {text!r}", hint="List them: `offsitedb ledger`.")
+        if len(found) > 1:
+            raise ConfigError("config.ambiguous", f"{len(found)} snapshots begin with {text!r}")
+        return found[0].id
+
+    def show(self, text: str) -> tuple[Attempt, Snapshot]:
+        """The snapshot with its newest drill, and the record with everything that was captured."""
+        snapshot_id = self.resolve(text)
+        with self._engine.catalog.read() as tx:
+            snapshot = catalogs.snapshots.get(tx, snapshot_id)
+            return self._engine.ledger.of_snapshot(tx, snapshot), snapshot
+
+    def verify(
+        self, text: str, *, cancel: CancelToken | None = None, on_bytes: Callable[[int, int], None] | None = None
+    ) -> Verified:
+        """Read the whole object: SHA-256, authenticated decryption, gunzip, hashes, manifest and signature.
+
+        ``on_bytes(done, total)`` as it goes. Raises StoreError or FormatError naming what is wrong.
+        """
+        token = cancel or CancelToken()
+        snapshot_id = self.resolve(text)
+        with self._engine.catalog.read() as tx:
+            snapshot = catalogs.snapshots.get(tx, snapshot_id)
+            destination = catalogs.destinations.get(tx, snapshot.destination_id)
+        keys = self._engine.keys.open()
+        storage = self._engine.open_storage(destination)
+        check_manifest(storage, snapshot, keys, token)
+        result = open_object(
+            storage.read(snapshot.object_key, cancel=token),
+            snapshot,
+            keys,
+            write=None,
+            cancel=token,
+            on_progress=(lambda sealed, _plain: on_bytes(sealed, snapshot.size_bytes)) if on_bytes else _quiet,
+        )
+        return Verified(
+            snapshot.id, result.artifact_sha256, result.size_bytes, result.plaintext_bytes, snapshot.manifest_sha256
+        )
+
+
+def _quiet(sealed: int, plain: int) -> None:
+    del sealed, plain

@@ -1,0 +1,111 @@
+"""The worker's side of the door: register, beat, reconcile, run jobs, stop.
+
+A worker proves that it lives in two ways: a heartbeat row that everybody sees, and a locked file in the home, from
+which another process on the same machine learns at once that it was killed, without waiting for leases to end.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+from engine import catalog as catalogs
+from engine.errors import OffsiteError
+from engine.janitor import Janitor, hold_worker_lock, is_alive, worker_lock
+from engine.jobs import JobRunner
+from engine.model import JobState, Worker
+from engine.version import VERSION
+
+if TYPE_CHECKING:
+    from engine.service import Engine
+
+BEAT_S = 2.0
+ALIVE_WITHIN_S = 15.0
+"""A worker whose last beat is older counts as dead for those who look; its jobs are judged by their leases."""
+
+
+class WorkerFacet:
+    """``engine.worker``."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.id = secrets.token_hex(8)
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._lock_fd: int | None = None
+        self._runner: JobRunner | None = None
+
+    def start(self, threads: int) -> None:
+        """Become a worker: settle what dead workers left, then beat and reconcile until :meth:`stop`."""
+        engine = self._engine
+        self._lock_fd = hold_worker_lock(engine.paths.home, self.id)
+        now = engine.clock.now()
+        with engine.catalog.write() as tx:
+            catalogs.workers.register(
+                tx, Worker(self.id, socket.gethostname(), os.getpid(), VERSION, threads, now, now, None)
+            )
+        self._runner = JobRunner(
+            engine.catalog,
+            engine.clock,
+            engine.work,
+            worker_id=self.id,
+            lease_s=engine.settings.worker.lease_s,
+        )
+        janitor = Janitor(engine.catalog, engine.clock, engine.paths, engine.wake, engine.open_storage)
+        janitor.start_up()
+        self._thread = threading.Thread(target=self._supervise, args=(janitor,), name="supervisor", daemon=True)
+        self._thread.start()
+
+    def run(self, job_id: str) -> JobState | None:
+        """Run one job in this thread, if it is there to be taken."""
+        if self._runner is None:
+            return None
+        state = self._runner.run(job_id)
+        if state is not None and state.ended:
+            self._wake_next(job_id)
+        return state
+
+    def stop(self) -> None:
+        """Let running jobs end within the grace period, put the rest back, and sign off."""
+        if self._runner is not None:
+            self._runner.stop(self._engine.settings.worker.grace_s)
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+            with self._engine.catalog.write() as tx:
+                catalogs.workers.stop(tx, self.id, self._engine.clock.now())
+            self._thread = None
+        if self._lock_fd is not None:
+            worker_lock(self._engine.paths.home, self.id).unlink(missing_ok=True)
+            os.close(self._lock_fd)
+            self._lock_fd = None
+
+    def any_alive(self) -> bool:
+        """Whether some worker has beaten lately."""
+        engine = self._engine
+        with engine.catalog.read() as tx:
+            live = catalogs.workers.live(tx, engine.clock.now(), ALIVE_WITHIN_S)
+        return any(is_alive(engine.paths.home, w) for w in live)
+
+    def _wake_next(self, job_id: str) -> None:
+        """A checkpoint that waited behind this one need not wait for the reconciler."""
+        engine = self._engine
+        with engine.catalog.read() as tx:
+            ended = catalogs.jobs.get(tx, job_id)
+            waiting = [j for j in catalogs.jobs.queued(tx) if j.connection_id == ended.connection_id]
+        for job in waiting[:1]:
+            engine.wake(job.id)
+
+    def _supervise(self, janitor: Janitor) -> None:
+        engine = self._engine
+        while not self._stop.wait(BEAT_S):
+            try:
+                with engine.catalog.write() as tx:
+                    catalogs.workers.beat(tx, self.id, engine.clock.now())
+                janitor.tick()
+            except OffsiteError as e:
+                if not e.retry:
+                    raise

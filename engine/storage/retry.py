@@ -1,0 +1,196 @@
+"""Retries around any destination, for the calls that the contract calls idempotent and errors that say ``retry``.
+
+``write``, ``commit``, ``put(replace=False)`` and ``test`` go through untouched: repeating them could write bytes twice
+or take a lost answer for somebody else's object. ``read`` and ``list`` go on where they broke off. Waits are bounded,
+jittered, and end at once when the job is cancelled.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeAlias, TypeVar
+
+from engine.cancel import CancelToken
+from engine.errors import OffsiteError, StoreError
+from engine.storage.base import (
+    CHUNK_BYTES,
+    Buffer,
+    ObjectInfo,
+    Storage,
+    StorageTest,
+    Unfinished,
+    Upload,
+    sweep_unfinished,
+)
+
+T = TypeVar("T")
+Waiter: TypeAlias = Callable[[CancelToken, float], object]
+"""Waits so many seconds, or until the token is cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Up to ``attempts`` tries; before try n+1 a wait between half and all of ``first_s · 2^(n-1)``, at most ``cap_s``.
+
+    Five tries within eight seconds ride out a hiccup of a NAS; what lasts longer is a job's retry, not a call's.
+    """
+
+    attempts: int = 5
+    first_s: float = 0.5
+    cap_s: float = 30.0
+
+    def delay_s(self, failures: int, spread: float) -> float:
+        """The wait after so many failures in a row; ``spread`` in [0, 1) is the jitter."""
+        full: float = min(self.cap_s, self.first_s * 2.0 ** (failures - 1))
+        return full * (0.5 + spread / 2)
+
+
+class RetryingStorage:
+    """``inner`` with retries. ``cancel`` ends the waits of calls that take no token of their own."""
+
+    def __init__(
+        self,
+        inner: Storage,
+        *,
+        cancel: CancelToken,
+        policy: RetryPolicy | None = None,
+        wait: Waiter = CancelToken.wait,
+        spread: Callable[[], float] = random.random,
+    ) -> None:
+        self._inner = inner
+        self._cancel = cancel
+        self._policy = policy or RetryPolicy()
+        self._wait = wait
+        self._spread = spread
+
+    def describe(self) -> str:
+        return self._inner.describe()
+
+    def begin_upload(self, key: str, *, expected_bytes: int, cancel: CancelToken) -> Upload:
+        def begin() -> Upload:
+            return self._inner.begin_upload(key, expected_bytes=expected_bytes, cancel=cancel)
+
+        return _PatientUpload(self._try(begin, cancel), self)
+
+    def put(self, key: str, data: bytes, *, replace: bool = False) -> ObjectInfo:
+        if not replace:
+            return self._inner.put(key, data)
+        return self._try(lambda: self._inner.put(key, data, replace=True))
+
+    def stat(self, key: str) -> ObjectInfo:
+        return self._try(lambda: self._inner.stat(key))
+
+    def read(
+        self,
+        key: str,
+        *,
+        cancel: CancelToken,
+        offset: int = 0,
+        length: int | None = None,
+        chunk_bytes: int = CHUNK_BYTES,
+    ) -> Iterator[bytes]:
+        """As the contract says; after a failure it goes on behind the last byte, if the object is still the same."""
+        first = self._try(lambda: self._inner.stat(key), cancel)
+        failures = given = 0
+        while True:
+            rest = None if length is None else length - given
+            try:
+                if failures:
+                    self._expect_same(first)
+                for block in self._inner.read(
+                    key, cancel=cancel, offset=offset + given, length=rest, chunk_bytes=chunk_bytes
+                ):
+                    failures = 0
+                    given += len(block)
+                    yield block
+            except StoreError as error:
+                failures += 1
+                self._pause(error, failures, cancel)
+            else:
+                return
+
+    def _expect_same(self, first: ObjectInfo) -> None:
+        if self._inner.stat(first.key) != first:
+            raise StoreError("store.io", f"the object {first.key} was exchanged while it was read")
+
+    def delete(self, key: str) -> bool:
+        """As the contract says, but True also when a try whose answer was lost may have been the one that deleted."""
+        tries = 0
+
+        def delete() -> bool:
+            nonlocal tries
+            tries += 1
+            return self._inner.delete(key)
+
+        return self._try(delete) or tries > 1
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        failures = 0
+        last = b""
+        while True:
+            try:
+                for info in self._inner.list(prefix):
+                    if info.key.encode() > last:
+                        failures = 0
+                        last = info.key.encode()
+                        yield info
+            except StoreError as error:
+                failures += 1
+                self._pause(error, failures, self._cancel)
+            else:
+                return
+
+    def list_unfinished(self) -> Iterator[Unfinished]:
+        yield from self._try(lambda: tuple(self._inner.list_unfinished()))
+
+    def abort_unfinished(self, unfinished_id: str) -> bool:
+        return self._try(lambda: self._inner.abort_unfinished(unfinished_id))
+
+    def sweep(self, *, now: datetime | None = None) -> tuple[Unfinished, ...]:
+        return sweep_unfinished(self, now=now)
+
+    def test(self, cancel: CancelToken) -> StorageTest:
+        return self._inner.test(cancel)
+
+    def try_abort(self, upload: Upload) -> None:
+        """Abort ``upload``, with retries unless the job is being cancelled."""
+        self._try(upload.abort)
+
+    def _try(self, call: Callable[[], T], cancel: CancelToken | None = None) -> T:
+        failures = 0
+        while True:
+            try:
+                return call()
+            except StoreError as error:
+                failures += 1
+                self._pause(error, failures, cancel or self._cancel)
+
+    def _pause(self, error: OffsiteError, failures: int, cancel: CancelToken) -> None:
+        """Wait before the next try, or raise ``error`` when there is to be none."""
+        if not error.retry or failures >= self._policy.attempts or cancel.cancelled:
+            raise error
+        self._wait(cancel, self._policy.delay_s(failures, self._spread()))
+        if cancel.cancelled:
+            raise error
+
+
+class _PatientUpload(Upload):
+    def __init__(self, inner: Upload, storage: RetryingStorage) -> None:
+        self._inner = inner
+        self._storage = storage
+
+    @property
+    def key(self) -> str:
+        return self._inner.key
+
+    def write(self, data: Buffer) -> None:
+        self._inner.write(data)
+
+    def commit(self) -> ObjectInfo:
+        return self._inner.commit()
+
+    def abort(self) -> None:
+        self._storage.try_abort(self._inner)

@@ -1,0 +1,47 @@
+"""The command line: which verbs there are. Each lives in ``verbs``; reading verbs take ``--json``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine.model.views import JobView
+from offsitedb_tui.options import AsJson, Tag, Timeout, Wait
+from offsitedb_tui.output import Talk, speaking
+from offsitedb_tui.verbs import connection, destination, doctor, drill, init, job, key, postgres, snapshot, worker
+
+app = typer.Typer(
+    help="Back up any Postgres database off-site, and prove that every backup restores.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(destination.app, name="destination")
+app.add_typer(connection.app, name="connection")
+app.add_typer(snapshot.app, name="snapshot")
+app.add_typer(job.app, name="jobs")
+app.add_typer(key.app, name="key")
+app.add_typer(postgres.app, name="postgres")
+app.command("init")(init.init)
+app.command("checkpoint")(drill.checkpoint)
+app.command("drill")(drill.drill)
+app.command("ledger")(drill.ledger)
+app.command("worker")(worker.worker)
+app.command("doctor")(doctor.doctor)
+
+
+@app.command()
+def demo(
+    no_console: Annotated[bool, typer.Option("--no-console", help="End after the proof, do not open the console.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the demo's databases and files in place.")] = False,
+    home: Annotated[Path | None, typer.Option(help="Where the demo lives (default: a temporary directory).")] = None,
+) -> None:
+    """A source database, a checkpoint and its drill, on this machine, with nothing set up beforehand."""
+    from offsitedb_tui import demo as demo_room
+
+    with speaking(as_json=False) as talk:
+        demo_room.run(talk, keep=keep, home=home)
+    del no_console

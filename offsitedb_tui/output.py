@@ -1,0 +1,85 @@
+"""Where words go: data to stdout, talk to stderr, and one place that turns errors into exit statuses.
+
+With ``--json`` a verb prints exactly one JSON document on stdout, errors included; everything else that is said goes to
+stderr. Text from other people's databases is printed with its control characters made visible.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import typer
+
+from engine.codec import to_plain
+from engine.errors import Internal, OffsiteError
+from screens.present import pad, visible, width
+
+
+class Talk:
+    """How this run of the program speaks."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+
+    def say(self, text: str = "") -> None:
+        """A line for people, on stderr."""
+        print(text, file=sys.stderr, flush=True)  # noqa: T201 - this module is the one that prints
+
+    def show(self, text: str = "") -> None:
+        """A line of the answer, on stdout; nothing under ``--json``."""
+        if not self.as_json:
+            print(text, flush=True)  # noqa: T201 - this module is the one that prints
+
+    def document(self, value: object) -> None:
+        """The answer as one JSON document on stdout; nothing without ``--json``."""
+        if self.as_json:
+            print(json.dumps(to_plain(value), ensure_ascii=False), flush=True)  # noqa: T201 - as above
+
+    def table(self, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """A plain table on stdout: columns padded, numbers to the right."""
+        if self.as_json:
+            return
+        cells = [[visible(str(c)) for c in row] for row in rows]
+        widths = [max([width(h), *(width(r[i]) for r in cells)]) for i, h in enumerate(head)]
+        right = [all(isinstance(row[i], int | float) for row in rows) and bool(rows) for i in range(len(head))]
+        for line in [list(head), *cells]:
+            padded = [pad(c, w, right=r) for c, w, r in zip(line, widths, right, strict=True)]
+            print("  ".join(padded).rstrip(), flush=True)  # noqa: T201 - as above
+
+    def fail(self, error: OffsiteError) -> NoReturn:
+        """Report ``error`` and leave with its exit status."""
+        if self.as_json:
+            body: dict[str, Any] = {"code": error.code, "message": error.message, "hint": error.hint}
+            print(json.dumps({"error": body}, ensure_ascii=False), flush=True)  # noqa: T201 - as above
+        self.say(f"error: {visible(error.message)}  [{error.code}]")
+        for note in getattr(error, "__notes__", ()):
+            self.say(f"       {visible(note)}")
+        if error.hint:
+            self.say(f"  → {visible(error.hint, keep='\n')}")
+        raise typer.Exit(error.exit_status)
+
+
+@contextmanager
+def speaking(*, as_json: bool) -> Iterator[Talk]:
+    """The only place where exceptions end: ours are reported, anything else is a bug report."""
+    talk = Talk(as_json=as_json)
+    try:
+        yield talk
+    except OffsiteError as e:
+        talk.fail(e)
+    except KeyboardInterrupt:
+        talk.say("interrupted")
+        raise typer.Exit(130) from None
+    except BrokenPipeError:
+        sys.stderr.close()
+        raise typer.Exit(0) from None
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as e:  # noqa: BLE001 - the last line: an exit status of the table and a text for a bug report
+        talk.say("".join(traceback.format_exception(e)).rstrip())
+        talk.fail(Internal("internal.error", f"{type(e).__name__}: {e}"))

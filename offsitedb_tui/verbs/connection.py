@@ -1,0 +1,187 @@
+"""``connection add | list | show | test | edit | remove | preflight | grants``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+
+import typer
+
+from engine.errors import ConfigError, PreflightFailed
+from engine.model import CheckStatus
+from engine.model.views import PreflightView
+from offsitedb_tui.opening import open_engine
+from offsitedb_tui.options import AsJson
+from offsitedb_tui.output import Talk, speaking
+from screens.present import human_bytes, visible
+
+app = typer.Typer(no_args_is_help=True, help="The databases that are protected.")
+
+UrlStdin = Annotated[bool, typer.Option("--url-stdin", help="Read the connection string from stdin.")]
+AcceptEmpty = Annotated[
+    bool, typer.Option("--accept-empty", help="Accept a source of which no row can be read.")
+]
+T = TypeVar("T")
+GLYPHS = {CheckStatus.OK: "✓", CheckStatus.INFO: "i", CheckStatus.WARN: "!", CheckStatus.FAIL: "✗"}
+
+
+@app.command()
+def add(
+    name: str,
+    destination: Annotated[str, typer.Option("--destination", metavar="D")],
+    url_stdin: UrlStdin = False,
+    accept_empty: AcceptEmpty = False,
+    as_json: AsJson = False,
+) -> None:
+    """Add a connection. The string comes from stdin or a prompt, never from the command line."""
+    with speaking(as_json=as_json) as talk, open_engine() as engine:
+        text = _connection_string(url_stdin=url_stdin)
+        view, found = _explaining(
+            talk, lambda: engine.connections.add(name, destination, text, accept_empty=accept_empty)
+        )
+        talk.document({"connection": view, "preflight": found})
+        show_preflight(found, talk)
+        talk.show(f"connection {view.name} is saved. Next: `offsitedb checkpoint {view.name} --wait`.")
+
+
+@app.command()
+def edit(
+    name: str,
+    url_stdin: UrlStdin = False,
+    ask_url: Annotated[bool, typer.Option("--url", help="Ask for a new connection string.")] = False,
+    destination: Annotated[str | None, typer.Option("--destination", metavar="D")] = None,
+    accept_empty: Annotated[bool | None, typer.Option("--accept-empty/--no-accept-empty")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change what is given; the result is tested before it is saved."""
+    with speaking(as_json=as_json) as talk, open_engine() as engine:
+        if not (url_stdin or ask_url or destination is not None or accept_empty is not None):
+            raise ConfigError("config.invalid", "nothing to change", hint="Say --url, --url-stdin, --destination or --accept-empty.")
+        text = _connection_string(url_stdin=url_stdin) if url_stdin or ask_url else None
+        view, found = _explaining(
+            talk,
+            lambda: engine.connections.edit(name, text=text, destination=destination, accept_empty=accept_empty),
+        )
+        talk.document({"connection": view, "preflight": found})
+        show_preflight(found, talk)
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """The connections."""
+    with speaking(as_json=as_json) as talk, open_engine() as engine:
+        found = engine.connections.list()
+        talk.document(found)
+        if not found:
+            talk.show("There is no connection yet. Add one: `offsitedb connection add NAME --destination D`.")
+            return
+        talk.table(
+            ("NAME", "PROVIDER", "DESTINATION", "LAST VERDICT", "NEWEST PROVEN"),
+            [
+                (
+                    c.name,
+                    c.provider or "",
+                    c.destination,
+                    c.last_verdict or "none",
+                    c.newest_proven_at.astimezone().strftime("%Y-%m-%d %H:%M:%S") if c.newest_proven_at else "never",
+                )
+                for c in found
+            ],
+        )
+
+
+@app.command()
+def show(name: str, as_json: AsJson = False) -> None:
+    """One connection, without its password."""
+    with speaking(as_json=as_json) as talk, open_engine() as engine:
+        found = engine.connections.show(name)
+        talk.document(found)
+        talk.show(f"{found.connection.name}  {visible(found.address)}")
+        talk.show(f"  sslmode      {found.sslmode}")
+        talk.show(f"  provider     {found.connection.provider or 'unknown'}")
+        talk.show(f"  destination  {found.connection.destination}")
+        for note in found.notes:
+            talk.show(f"  note: {visible(note)}")
+
+
+@app.command()
+def test(name: str, as_json: AsJson = False) -> None:
+    """Connect and look whether a snapshot could be taken now."""
+    with speaking(as_json=as_json) as talk, open_engine() as engine:
+        found = _explaining(talk, lambda: engine.connections.test(name))
+        talk.document(found)
+        show_preflight(found, talk)
+
+
+@app.command()
+def preflight(name: str, as_json: AsJson = False) -> None:
+    """What will be captured, what will not and why, and the SQL that fixes it."""
+    with speaking(as_json=as_json) as talk, open_engine() as engine:
+        found = engine.connections.preflight(name)
+        talk.document(found)
+        show_preflight(found, talk)
+        if found.blocking:
+            raise typer.Exit(PreflightFailed.exit_status)
+
+
+@app.command()
+def remove(name: str) -> None:
+    """Forget a connection string. Its snapshots and receipts stay."""
+    with speaking(as_json=False) as talk, open_engine() as engine:
+        engine.connections.remove(name)
+        talk.say(f"connection {name} is forgotten; its snapshots and receipts stay")
+
+
+@app.command()
+def grants(
+    schema: Annotated[list[str] | None, typer.Option("--schema", metavar="S", help="Repeat for each schema.")] = None,
+) -> None:
+    """The SQL for a read-only role, ready to paste."""
+    from engine.postgres.grants import recipe
+
+    with speaking(as_json=False) as talk:
+        talk.show(recipe(tuple(schema or ("public",))))
+
+
+def show_preflight(found: PreflightView, talk: Talk) -> None:
+    """Findings first, each with what it means and the exact cure."""
+    captured = found.captured
+    talk.show(
+        f"{captured.tables} of {captured.tables_in_source} tables can be captured · database {human_bytes(captured.database_bytes)}"
+    )
+    for check in found.checks:
+        talk.show(f"  {GLYPHS[check.status]} {visible(check.detail)}")
+        for line in (check.fix_sql or "").splitlines():
+            talk.show(f"      {visible(line)}")
+    if found.not_captured:
+        talk.show("Not captured:")
+        for missing in found.not_captured:
+            talk.show(f"  {missing.kind} {visible(missing.name)}: {visible(missing.reason)}")
+
+
+def _explaining(talk: Talk, act: Callable[[], T]) -> T:
+    """Run ``act``; when preflight refuses, show its findings before the error."""
+    try:
+        return act()
+    except PreflightFailed as e:
+        if not talk.as_json:
+            for check in getattr(e, "checks", ()):
+                talk.say(f"  {GLYPHS[check.status]} {visible(check.detail)}")
+                for line in (check.fix_sql or "").splitlines():
+                    talk.say(f"      {visible(line)}")
+        raise
+
+
+def _connection_string(*, url_stdin: bool) -> str:
+    if url_stdin:
+        text = sys.stdin.read(65_536)
+    elif sys.stdin.isatty():
+        text = typer.prompt("Connection string", hide_input=True, err=True)
+    else:
+        raise ConfigError(
+            "config.invalid", "no connection string was given", hint="Say --url-stdin and pipe it in: it never belongs on a command line."
+        )
+    if not text.strip():
+        raise ConfigError("config.conninfo", "the connection string is empty")
+    return text

@@ -1,0 +1,95 @@
+"""``checkpoint``, ``drill`` and ``ledger``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from engine.model import JobState
+from engine.model.views import Attempt, JobView
+from engine.service import Engine
+from offsitedb_tui.follow import follow
+from offsitedb_tui.opening import open_engine
+from offsitedb_tui.options import AsJson, Tag, Timeout, Wait
+from offsitedb_tui.output import Talk, speaking
+from screens.present import count_rows, human_bytes, ledger_line, ledger_row, visible
+
+
+def checkpoint(name: str, tag: Tag = None, wait: Wait = False, timeout: Timeout = None, as_json: AsJson = False) -> None:
+    """Take a snapshot of connection NAME now, and drill it."""
+    with speaking(as_json=as_json) as talk, open_engine() as engine:
+        _start(engine, engine.jobs.checkpoint(name, tag=tag), talk, wait=wait, timeout_s=timeout)
+
+
+def drill(
+    snapshot: Annotated[str, typer.Argument(help="A snapshot's id, a unique prefix of one, or NAME@latest.")],
+    wait: Wait = False,
+    timeout: Timeout = None,
+    as_json: AsJson = False,
+) -> None:
+    """Restore SNAPSHOT into a scratch cluster and compare every table."""
+    with speaking(as_json=as_json) as talk, open_engine() as engine:
+        _start(engine, engine.jobs.drill(snapshot), talk, wait=wait, timeout_s=timeout)
+
+
+def ledger(
+    connection: Annotated[str | None, typer.Option("--connection", metavar="NAME")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000)] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Snapshots and their verdicts, newest first."""
+    with speaking(as_json=as_json) as talk, open_engine() as engine:
+        attempts = engine.ledger.entries(connection, limit)
+        talk.document(attempts)
+        if not attempts:
+            talk.show("The ledger is empty. Take a checkpoint: `offsitedb checkpoint NAME --wait`.")
+            return
+        head = ("TIME", "CONNECTION", "VERDICT", "TABLES", "ROWS", "SIZE", "RESTORE", "ID")
+        talk.table(head, [ledger_row(a) for a in attempts])
+
+
+def _start(engine: Engine, job: JobView, talk: Talk, *, wait: bool, timeout_s: float | None) -> None:
+    if not wait:
+        attempt = engine.ledger.of_job(job.id)
+        talk.document(attempt)
+        talk.show(f"job {job.id[:12]} is queued; follow it with `offsitedb jobs show {job.id[:12]}`")
+        if not engine.worker.any_alive():
+            talk.say("no worker is running; it starts when you run `offsitedb worker`")
+        return
+    ended = follow(engine, job, talk, timeout_s)
+    attempt = engine.ledger.of_job(ended.id)
+    talk.document(attempt)
+    show_attempt(attempt, talk)
+    if ended.state is not JobState.SUCCEEDED:
+        raise typer.Exit(ended.error.exit_status if ended.error is not None else 130)
+
+
+def show_attempt(attempt: Attempt, talk: Talk) -> None:
+    """The ledger line first, then what it rests on."""
+    snapshot, drill = attempt.snapshot, attempt.drill
+    error = attempt.job.error
+    talk.show(visible(ledger_line(attempt)))
+    if snapshot is not None:
+        talk.show(f"  snapshot {snapshot.id[:12]} · {human_bytes(snapshot.size_bytes)} · {snapshot.object_key}")
+        talk.show(f"  sha256 {snapshot.artifact_sha256}")
+        for missing in snapshot.not_captured:
+            talk.show(f"  not captured: {missing.kind} {visible(missing.name)}: {visible(missing.reason)}")
+    if drill is not None:
+        for skip in drill.skips:
+            talk.show(f"  skipped: {skip.kind} {visible(skip.name)}: {visible(skip.reason)}")
+        for failure in drill.failures:
+            talk.show(f"  ✗ {visible(failure.message)}")
+            if failure.hint:
+                talk.show(f"    → {visible(failure.hint)}")
+    elif error is not None:
+        talk.say(f"error: {visible(error.message)}  [{error.code}]")
+        talk.say(f"  → {visible(error.hint)}")
+
+
+def show_counts(attempt: Attempt, talk: Talk) -> None:
+    """Captured and restored rows of every table."""
+    if attempt.drill is not None:
+        talk.table(("TABLE", "CAPTURED", "RESTORED", ""), count_rows(attempt.drill))
+
+

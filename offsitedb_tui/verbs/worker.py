@@ -1,0 +1,27 @@
+"""``worker``: the Huey consumer, with our names for its options."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated
+
+import typer
+
+from offsitedb_tui.opening import open_engine
+from offsitedb_tui.output import speaking
+
+
+def worker(
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, max=64, metavar="N", help="Jobs at a time (default: worker.threads).")
+    ] = None,
+) -> None:
+    """Run jobs until stopped. SIGTERM lets running ones end within the grace period, then puts them back."""
+    with speaking(as_json=False) as talk:
+        with open_engine() as engine:  # says what is wrong before anything starts
+            threads = workers or engine.settings.worker.threads
+        import huey_config  # late: makes the queue's file
+
+        logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
+        talk.say(f"worker with {threads} threads is running; stop it with Ctrl-C or SIGTERM")
+        huey_config.huey.create_consumer(workers=threads, graceful_signal="TERM").run()

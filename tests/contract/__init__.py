@@ -1,0 +1,1 @@
+"""One suite a contract, run against everything that promises to keep it."""
