@@ -22,7 +22,7 @@ check: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
-	$(BIN)/python -m docs.generate --check
+	$(BIN)/python docs/generate.py --check
 
 format: .venv/.dev
 	$(BIN)/ruff format .

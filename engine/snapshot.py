@@ -34,6 +34,7 @@ from engine.keys.wrap import new_dek, unwrap_dek, wrap_dek
 from engine.model import ConnectionRecord, Counts, Destination, Snapshot, SnapshotDetails, TableCount, Versions
 from engine.postgres import dump
 from engine.postgres.conninfo import Conninfo
+from engine.postgres.inventory import not_captured
 from engine.postgres.tools import Toolset
 from engine.preflight import Preflight
 from engine.progress import Phase, Progress, Unit
@@ -91,17 +92,17 @@ class SnapshotTaker:
         nothing of the attempt remains at the destination, as far as the destination lets us remove it.
         """
         started = self._clock.monotonic()
-        name = f"offsitedb/{context.job.id[:12]}"
         context.report(Progress(Phase.PREFLIGHT, 0, None, Unit.STEPS, "looking at what can be captured"))
         found = preflight.run(
             source.conninfo,
             toolsets=self._toolsets(),
             accept_empty=source.record.accept_empty,
-            strict_floor=self._settings.postgres.strict_floor,
-            application_name=name,
             cancel=context.cancel,
+            clock=self._clock,
+            job=context.job.id[:12],
         )
         preflight.raise_if_blocking(found)
+        toolset = self._usable(found)
         with self._catalog.write() as tx:
             seq = catalogs.connections.next_seq(tx, source.record.id)
             previous = catalogs.snapshots.previous_manifest_sha256(tx, source.record.id)
@@ -111,9 +112,9 @@ class SnapshotTaker:
             # written down first: what a killed worker leaves can be found and removed
             catalogs.jobs.note_object(tx, context.job.id, context.job.fence, object_key)
         try:
-            sealed = self._stream(context, source, target, keys, found, artifact_id, object_key, expected)
+            sealed = self._stream(context, source, target, keys, found, toolset, artifact_id, object_key, expected)
             snapshot, manifest = self._describe(
-                context, source, target, keys, found, sealed, seq, artifact_id, object_key, previous, started
+                context, source, target, keys, toolset, sealed, seq, artifact_id, object_key, previous, started
             )
             target.storage.put(snapshot.manifest_key, manifest)
             self._register(context, snapshot, keys)
@@ -122,6 +123,14 @@ class SnapshotTaker:
             raise
         return snapshot
 
+    def _usable(self, found: Preflight) -> Toolset:
+        """The programs to dump with. Raises SourceError ``pg.client-floor`` in strict mode."""
+        toolset = found.toolset
+        assert toolset is not None  # its absence blocks
+        if self._settings.postgres.strict_floor and not toolset.meets_floor:
+            raise SourceError("pg.client-floor", f"pg_dump {toolset.version} is below the security floor")
+        return toolset
+
     def _stream(
         self,
         context: JobContext,
@@ -129,6 +138,7 @@ class SnapshotTaker:
         target: Target,
         keys: Keys,
         found: Preflight,
+        toolset: Toolset,
         artifact_id: str,
         object_key: str,
         expected: tuple[int, int],
@@ -169,7 +179,7 @@ class SnapshotTaker:
                 dump.start_dump(
                     exported,
                     source.conninfo,
-                    found.toolset,
+                    toolset,
                     application_name=application_name,
                     lock_timeout_s=timeout_s,
                     cancel=context.cancel,
@@ -205,7 +215,7 @@ class SnapshotTaker:
         source: Source,
         target: Target,
         keys: Keys,
-        found: Preflight,
+        toolset: Toolset,
         sealed: _Sealed,
         seq: int,
         artifact_id: str,
@@ -216,9 +226,9 @@ class SnapshotTaker:
         """The catalog's record and the signed manifest of what lies at the destination now."""
         facts, inventory = sealed.plan.facts, sealed.plan.inventory
         details = SnapshotDetails(
-            versions=Versions(facts.version, found.toolset.version, None, None, VERSION),
+            versions=Versions(facts.version, toolset.version, None, None, VERSION),
             tables=sealed.tables,
-            not_captured=preflight.not_captured(inventory, facts),
+            not_captured=not_captured(inventory),
             dependants=inventory.dependants,
             needs=inventory.needs,
             objects=inventory.objects,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
+import psycopg
 import pytest
 
 from engine import catalog as catalogs
-from engine.catalog import Catalog, jobs
+from engine.catalog import Catalog, Tx, jobs
+from engine.errors import CatalogError
 from engine.evidence import chain
 from engine.model import JobKind
 from tests.fixtures.records import NOW, HandClock, destination, job
@@ -81,6 +84,43 @@ def test_two_processes_take_different_numbers(
 ) -> None:
     one, other = processes.map(_take_numbers, [catalog_url] * 2, [60, 60])
     assert sorted(one + other) == list(range(1, 121))
+
+
+def _die_while_writing(url: str) -> None:
+    catalog = Catalog.open(url)
+    with catalog.write() as tx:
+        catalogs.connections.next_seq(tx, "c1")
+        os._exit(9)
+
+
+def test_a_writer_that_is_killed_leaves_nothing_and_holds_nothing(filled: Catalog, catalog_url: str) -> None:
+    victim = multiprocessing.get_context("spawn").Process(target=_die_while_writing, args=(catalog_url,))
+    victim.start()
+    victim.join()
+    assert victim.exitcode == 9
+    with filled.write() as tx:
+        assert catalogs.connections.next_seq(tx, "c1") == 1
+
+
+def test_a_server_that_hung_up_is_called_again(postgres_database: str) -> None:
+    hang_up = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'offsitedb/catalog'"
+    hang_up += " AND datname = current_database()"
+    with Catalog.open(postgres_database, create=True) as catalog:
+        before = catalog.revision()
+        with psycopg.connect(postgres_database, autocommit=True) as admin:
+            assert len(admin.execute(hang_up.encode()).fetchall()) >= 1
+            assert catalog.revision() == before
+            with pytest.raises(CatalogError) as caught, catalog.write() as tx:
+                _hang_up_and_add(admin, hang_up, tx)
+        assert caught.value.code == "catalog.unreachable"
+        assert caught.value.retry
+        with catalog.write() as tx:
+            catalogs.destinations.add(tx, destination("d1"))
+
+
+def _hang_up_and_add(admin: psycopg.Connection, hang_up: str, tx: Tx) -> None:
+    admin.execute(hang_up.encode())
+    catalogs.destinations.add(tx, destination("d1"))
 
 
 def test_twenty_threads_write_and_nothing_is_lost(filled: Catalog) -> None:

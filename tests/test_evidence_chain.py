@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator
 
 import psycopg
 import pytest
@@ -53,16 +52,16 @@ def _findings(catalog: Catalog, public: str = SIGNER.public_hex) -> list[tuple[F
 
 
 @pytest.fixture
-def history(catalog: Catalog) -> Iterator[Catalog]:
+def history(catalog: Catalog) -> Catalog:
     """Ten events; the end was signed after the fourth and after the eighth."""
     clock = HandClock()
     for n in range(1, 11):
         with catalog.write() as tx:
-            data = {"n": n, "text": "na\u00efve", "flag": True, "nothing": None}
+            data: dict[str, str | int | bool | None] = {"n": n, "text": "na\u00efve", "flag": True, "nothing": None}
             chain.append_event(tx, clock, actor="anna", kind="test.made", subject=f"s{n}", data=data)
             if n in (4, 8):
                 chain.sign_head(tx, SIGNER, clock)
-    yield catalog
+    return catalog
 
 
 def test_an_untouched_history_holds(history: Catalog) -> None:

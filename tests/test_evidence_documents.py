@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,7 @@ _seconds = st.floats(0, 1e9).map(lambda s: round(s, 3))
         connection_name=st.text(st.characters(exclude_categories=["Cs"])),
         provider=st.none() | st.text(st.characters(exclude_categories=["Cs"])),
         size_bytes=st.integers(0, 2**53 - 1),
-        taken_at=st.datetimes(datetime(1000, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+        taken_at=st.integers(0, 10**15).map(lambda us: NOW + timedelta(microseconds=us)),
         verdict=st.sampled_from(Verdict),
         timings=st.builds(Timings, fetch_s=_seconds, total_s=_seconds),
         tables=st.lists(

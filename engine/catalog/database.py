@@ -8,6 +8,7 @@ followed by writes. The room refuses to open a catalog that a newer version wrot
 from __future__ import annotations
 
 import os
+import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -198,7 +199,7 @@ def _publish_empty(path: Path) -> None:
     The switch to WAL needs the file for itself and does not wait its turn, so it is made on a private file, which then
     gets its name without replacing what another process put there meanwhile.
     """
-    private = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
+    private = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     os.close(os.open(private, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     try:
         engine = _sqlite_engine(URL.create("sqlite", database=str(private)))
@@ -258,6 +259,7 @@ def _postgres_engine(url: URL) -> Engine:
         connect_args={
             "connect_timeout": BUSY_TIMEOUT_S,
             "application_name": "offsitedb/catalog",
+            "prepare_threshold": None,  # prepared statements do not survive a transaction pooler
         },
     )
 

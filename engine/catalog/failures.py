@@ -32,8 +32,8 @@ _PG_BUSY = {"55P03", "40P01", "40001"}
 # data_corrupted, index_corrupted, undefined_table, undefined_column
 _PG_DAMAGED = {"XX001", "XX002", "42P01", "42703"}
 # Classes: connection exception, authorization, invalid catalog name, insufficient resources, operator intervention,
-# system error; and insufficient_privilege.
-_PG_UNREACHABLE = ("08", "28", "3D", "53", "57", "58", "42501")
+# system error; insufficient_privilege and idle_in_transaction_session_timeout.
+_PG_UNREACHABLE = ("08", "28", "3D", "53", "57", "58", "42501", "25P03")
 
 
 def translate(error: SQLAlchemyError, where: str) -> OffsiteError:

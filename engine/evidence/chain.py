@@ -1,7 +1,8 @@
 """The history of events as a chain: each event's hash covers the one before it, and the end is signed.
 
 What verification finds: an altered, missing or exchanged event, and an end that was cut off behind a signed head. What
-it cannot find: a cut behind the newest head, and a history that the holder of the signing key wrote anew.
+it cannot find: a cut that took every head behind it along, and a history that the holder of the signing key wrote anew.
+Only a head that was kept elsewhere shows those.
 """
 
 from __future__ import annotations

@@ -135,13 +135,7 @@ class OsKeyring:
         Raises KeyAccessError: ``key.write-failed``, ``key.locked``, ``key.timeout``, ``key.no-backend``,
         ``key.weak-backend``.
         """
-        kind = _trusted(backend)
-        if not kind.writable:
-            raise KeyAccessError(
-                "key.write-failed",
-                f"{backend} is read-only",
-                hint="Run `offsitedb key install-systemd` and follow what it prints.",
-            )
+        _writable(backend)
         service, user = self._names(catalog_id, master.epoch)
         secret = master.text
         with holding(secret):
@@ -173,8 +167,8 @@ class OsKeyring:
                 raise KeyAccessError("key.wrong", f"what {backend} holds is not a master key: {e}") from e
 
     def delete(self, backend: str, catalog_id: str, epoch: int) -> None:
-        """Remove the key of ``epoch``, if it is there. Raises KeyAccessError as :meth:`load`."""
-        _trusted(backend)
+        """Remove the key of ``epoch``, if it is there. Raises KeyAccessError as :meth:`store`."""
+        _writable(backend)
         service, user = self._names(catalog_id, epoch)
         reply = self._call(Request("delete", backend, service, user))
         if reply.state not in (OK, "key.missing"):
@@ -251,6 +245,15 @@ def _trusted(backend: str) -> Kind:
     if kind is None:
         raise KeyAccessError("key.weak-backend", f"{backend} is not on the list of trusted keyrings")
     return kind
+
+
+def _writable(backend: str) -> None:
+    if not _trusted(backend).writable:
+        raise KeyAccessError(
+            "key.write-failed",
+            f"{backend} is read-only",
+            hint="Run `offsitedb key install-systemd` and follow what it prints.",
+        )
 
 
 def _error(backend: str, reply: Reply) -> KeyAccessError:

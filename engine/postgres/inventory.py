@@ -7,6 +7,7 @@ and takes no lock on a user's table: it must be able to run before, and again af
 from __future__ import annotations
 
 import psycopg
+from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from engine.model import (
@@ -193,3 +194,38 @@ def _never_captured(conn: Connection, needs: RestoreNeeds) -> tuple[NotCaptured,
         reason = f"roles belong to the server, not to the database: names are kept, passwords are not ({kept})"
         out.append(NotCaptured("roles", f"{len(needs.roles)} roles", reason))
     return tuple(out)
+
+
+def holds_rows(conn: Connection, inventory: Inventory) -> bool:
+    """Whether at least one captured table holds at least one row. Stops at the first. Raises SourceError."""
+    statement = sql.SQL("SELECT EXISTS (SELECT FROM ONLY {})")
+    try:
+        for entry in inventory.tables:
+            row = conn.execute(statement.format(sql.Identifier(entry.schema, entry.table))).fetchone()
+            if row is not None and row[0]:
+                return True
+    except psycopg.Error as e:
+        raise translate(e, None) from e
+    return False
+
+
+def not_captured(inventory: Inventory) -> tuple[NotCaptured, ...]:
+    """Everything of the source that a dump of ``inventory`` does not hold: what blocks, then what never is held."""
+    return tuple(_left_out(b) for b in inventory.blockers) + inventory.never_captured
+
+
+_LEFT_OUT = {
+    # code of a blocker -> (kind, reason)
+    "table_unreadable": ("table", "{why}: neither definition nor rows are captured"),
+    "sequence_value_unreadable": ("sequence value", "{why}: the definition is captured, the value is not"),
+    "rls_blocks_copy": ("rows", "{why}: the definition is captured, no row is"),
+    "extconfig_unreadable": ("rows", "{why}"),
+    "unlogged_on_standby": ("rows", "{why}"),
+    "large_object_unreadable": ("large objects", "{why}: one that cannot be read leaves out all of them"),
+}
+
+
+def _left_out(blocker: Blocker) -> NotCaptured:
+    kind, reason = _LEFT_OUT[blocker.code]
+    name = blocker.name if blocker.schema is None else f"{blocker.schema}.{blocker.name}"
+    return NotCaptured(kind, name, reason.format(why=blocker.why))

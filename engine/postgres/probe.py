@@ -29,6 +29,14 @@ FROM pg_catalog.pg_database d, pg_catalog.pg_roles r
 WHERE d.datname = pg_catalog.current_database() AND r.rolname = current_user
 """
 
+_ROLE_SETTINGS = """
+SELECT split_part(s, '=', 1), substr(s, strpos(s, '=') + 1)
+FROM pg_catalog.pg_db_role_setting, unnest(setconfig) s
+WHERE setrole IN (0, (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = current_user))
+  AND setdatabase IN (0, (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))
+ORDER BY 1, 2
+"""
+
 _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 
 
@@ -79,6 +87,27 @@ def probe(conn: Connection, conninfo: Conninfo) -> ServerFacts:
         )
     except psycopg.Error as e:
         raise translate(e, conninfo) from e
+
+
+def role_settings(conn: Connection, conninfo: Conninfo) -> tuple[tuple[str, str], ...]:
+    """Settings that the server gives our role by itself, for this database or any: ``(name, value)``.
+
+    Raises SourceError.
+    """
+    try:
+        rows = conn.execute(_ROLE_SETTINGS).fetchall()
+    except psycopg.Error as e:
+        raise translate(e, conninfo) from e
+    return tuple((str(name), str(value)) for name, value in rows)
+
+
+def in_force(conn: Connection, conninfo: Conninfo, setting: str) -> str | None:
+    """The value of a setting in our session, None where the server does not know it. Raises SourceError."""
+    try:
+        row = conn.execute("SELECT pg_catalog.current_setting(%s, true)", (setting,)).fetchone()
+    except psycopg.Error as e:
+        raise translate(e, conninfo) from e
+    return None if row is None or row[0] is None else str(row[0])
 
 
 def refuse_transaction_pooler(conn: Connection, conninfo: Conninfo) -> None:

@@ -8,8 +8,13 @@ exception or a password leave it.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
-from collections.abc import Mapping
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import psycopg
 from psycopg import sql
@@ -22,7 +27,7 @@ from engine.postgres.address import Conninfo
 from engine.postgres.passfile import KEEPALIVE
 from engine.postgres.refusals import translate
 
-__all__ = ["Connection", "connect", "read_tls", "translate"]
+__all__ = ["Connection", "connect", "interruptible", "read_tls", "translate"]
 
 Connection = psycopg.Connection[tuple[object, ...]]
 
@@ -58,14 +63,14 @@ def connect(
         settings["default_transaction_read_only"] = "on"
     options = " ".join(f"-c {name}={value}" for name, value in settings.items())
     try:
-        conn = _open(conninfo, application_name, options)
+        conn = _while_waiting(lambda: _open(conninfo, application_name, options), cancel)
         missing: Mapping[str, str] = {}
     except psycopg.Error as e:
         if not _OPTION_REFUSED.search(str(e)):
             raise translate(e, conninfo) from e
         missing = settings
         try:
-            conn = _open(conninfo, application_name, "")
+            conn = _while_waiting(lambda: _open(conninfo, application_name, ""), cancel)
         except psycopg.Error as again:
             raise translate(again, conninfo) from again
     try:
@@ -85,6 +90,25 @@ def connect(
     return conn
 
 
+@contextmanager
+def interruptible(conn: Connection, cancel: CancelToken) -> Iterator[None]:
+    """Let a cancel end whatever query runs in the block; the block then raises the token's error.
+
+    The socket is shut down rather than a cancel request sent: a callback must not wait for the network.
+    """
+
+    def hang_up() -> None:
+        with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(conn.fileno())) as s:
+            s.shutdown(socket.SHUT_RDWR)
+
+    with cancel.on_cancel(hang_up):
+        try:
+            yield
+        except OffsiteError:
+            cancel.check()
+            raise
+
+
 def read_tls(conn: Connection, conninfo: Conninfo) -> TlsFacts:
     """TLS as it is in force on this connection, from libpq and from the server's view of us where it shows one.
 
@@ -100,6 +124,42 @@ def read_tls(conn: Connection, conninfo: Conninfo) -> TlsFacts:
             version, cipher = (None if v is None else str(v) for v in row)
     transport = "unix" if conninfo.unix_socket else "tcp"
     return TlsFacts(sslmode=conninfo.sslmode, in_use=in_use, version=version, cipher=cipher, transport=transport)
+
+
+def _while_waiting(open_: Callable[[], Connection], cancel: CancelToken) -> Connection:
+    """Run ``open_`` in a thread, so that a cancel is heard while a server that is silent is waited for.
+
+    A connection that arrives after the cancel is closed by the thread that made it.
+    """
+    done = threading.Event()
+    arrived: list[Connection] = []
+    failed: list[psycopg.Error] = []
+    lock = threading.Lock()
+
+    def work() -> None:
+        try:
+            conn = open_()
+        except psycopg.Error as e:
+            failed.append(e)
+        else:
+            with lock:
+                if cancel.cancelled:
+                    conn.close()
+                else:
+                    arrived.append(conn)
+        done.set()
+
+    with cancel.on_cancel(done.set):
+        threading.Thread(target=work, name="connect", daemon=True).start()
+        done.wait()
+    with lock:
+        if cancel.cancelled:
+            for conn in arrived:
+                conn.close()
+            cancel.check()
+    if failed:
+        raise failed[0]
+    return arrived[0]
 
 
 def _open(conninfo: Conninfo, application_name: str, options: str) -> Connection:

@@ -7,7 +7,6 @@ is ``install``'s business.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -144,6 +143,13 @@ def environment(toolset: Toolset) -> dict[str, str]:
     return {variable: str(toolset.libdir)}
 
 
+def has_extension(toolset: Toolset, name: str) -> bool | None:
+    """Whether a scratch server of ``toolset`` could create the extension; None where its files cannot be looked at."""
+    if toolset.sharedir is None:
+        return None
+    return (toolset.sharedir / "extension" / f"{name}.control").is_file()
+
+
 def package(major: int) -> str:
     """The distribution's package names of a major, for hints."""
     return (
@@ -215,8 +221,3 @@ def _sharedir(bindir: Path, libdir: Path | None) -> Path | None:
     root = bindir.parent
     usual = (root / "share/postgresql", root / "share", Path("/usr/share/postgresql") / root.name)
     return next((p for p in usual if (p / "extension").is_dir()), None)
-
-
-def is_root() -> bool:
-    """PostgreSQL's server refuses to run as root."""
-    return os.geteuid() == 0

@@ -15,7 +15,6 @@ from engine.errors import ConfigError
 from engine.evidence import chain
 from engine.model import CheckStatus, ConnectionRecord
 from engine.model.views import Captured, ConnectionDetail, ConnectionView, PreflightView
-from engine.postgres import grants
 from engine.postgres.conninfo import Conninfo, parse
 from engine.postgres.providers import recognise
 from engine.preflight import Preflight
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from engine.service import Engine
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-APPLICATION_NAME = "offsitedb/console"
 
 
 class ConnectionsFacet:
@@ -133,10 +131,6 @@ class ConnectionsFacet:
             catalogs.connections.remove(tx, record.id, self._engine.clock.now())
             self._event(tx, "connection.removed", record.id, name)
 
-    def grants(self, schemas: tuple[str, ...]) -> str:
-        """The read-only role recipe, ready to paste."""
-        return grants.recipe(schemas)
-
     def conninfo(self, record: ConnectionRecord) -> Conninfo:
         """Open the sealed connection string. Raises KeyAccessError."""
         keys = self._engine.keys.open()
@@ -169,9 +163,9 @@ class ConnectionsFacet:
                 conninfo,
                 toolsets=self._engine.toolsets(),
                 accept_empty=accept_empty,
-                strict_floor=self._engine.settings.postgres.strict_floor,
-                application_name=APPLICATION_NAME,
                 cancel=cancel or CancelToken(),
+                clock=self._engine.clock,
+                job="console",
             )
 
     def _by_name(self, name: str) -> ConnectionRecord:

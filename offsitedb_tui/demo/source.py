@@ -117,7 +117,7 @@ def _load(admin: str, reader_password: str) -> str:
     """The sample database and the read-only role, made with the recipe that the product prints."""
     with psycopg.connect(admin + "postgres", autocommit=True) as conn:
         conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
-    recipe = grants.recipe(("shop", "audit"), role=READER, database=DATABASE)
+    recipe = grants.recipe(("shop", "audit"), role=READER, database=DATABASE, create=True)
     with psycopg.connect(admin + DATABASE, autocommit=True) as conn:
         conn.execute(SHOP_SQL.read_bytes())
         conn.execute(recipe.encode())
