@@ -276,7 +276,7 @@ class SnapshotTaker:
             size_bytes=sealed.result.size_bytes,
             artifact_sha256=sealed.result.artifact_sha256,
             manifest_sha256=manifest_sha256,
-            tables=len(sealed.tables),
+            tables=len(inventory.tables),
             rows=sum(t.rows for t in sealed.tables),
             counts=sealed.counts,
             kid=keys.master.kid,

@@ -103,7 +103,9 @@ def test_a_writer_that_is_killed_leaves_nothing_and_holds_nothing(filled: Catalo
 
 
 def test_a_server_that_hung_up_is_called_again(postgres_database: str) -> None:
-    hang_up = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'offsitedb/catalog'"
+    hang_up = (
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'offsitedb/catalog'"
+    )
     hang_up += " AND datname = current_database()"
     with Catalog.open(postgres_database, create=True) as catalog:
         before = catalog.revision()

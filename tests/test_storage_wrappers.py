@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,6 @@ from engine.storage.base import Storage
 from engine.storage.faulty import Call, Effect, Fault, FaultyStorage
 from engine.storage.retry import RetryingStorage, RetryPolicy
 from tests.contract.backends import content, local, upload
-from tests.fixtures.records import NOW
 
 PASSING = StoreError("store.io", "it passes", retry=True)
 LASTING = StoreError("store.denied", "it lasts")
@@ -236,7 +236,7 @@ def test_a_round_trip_names_the_step_that_failed(inner: Storage, tmp_path: Path)
 
 
 def destination(folder: Path | None, kind: DestinationKind = DestinationKind.FOLDER) -> Destination:
-    return Destination("d1", "disk", kind, None if folder is None else str(folder), NOW, None)
+    return Destination("d1", "disk", kind, None if folder is None else str(folder), datetime.now(UTC), None)
 
 
 def test_a_destination_is_made_once_and_opened_ever_after(tmp_path: Path) -> None:

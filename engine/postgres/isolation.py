@@ -90,13 +90,19 @@ def choose(*, required: bool, drill_user: RunAs | None) -> Sandbox:
     Raises CouldNotVerify ``drill.isolation`` when ``required`` and none keeps the network out of reach.
     """
     sandbox = _choose(drill_user)
-    if required and sandbox.facts.network != "none":
+    if required:
+        demand_no_network(sandbox)
+    return sandbox
+
+
+def demand_no_network(sandbox: Sandbox) -> None:
+    """Raise CouldNotVerify ``drill.isolation`` unless ``sandbox`` keeps the network out of reach."""
+    if sandbox.facts.network != "none":
         raise CouldNotVerify(
             "drill.isolation",
             'drill.isolation is "required", and neither bubblewrap nor network namespaces work on this host',
             context={"sandbox": sandbox.facts.sandbox},
         )
-    return sandbox
 
 
 @functools.cache
