@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-from engine.model.views import JobView
-from offsitedb_tui.options import AsJson, Tag, Timeout, Wait
-from offsitedb_tui.output import Talk, speaking
+from offsitedb_tui.output import speaking
 from offsitedb_tui.verbs import connection, destination, doctor, drill, init, job, key, postgres, snapshot, worker
 
 app = typer.Typer(
@@ -40,8 +38,8 @@ def demo(
     home: Annotated[Path | None, typer.Option(help="Where the demo lives (default: a temporary directory).")] = None,
 ) -> None:
     """A source database, a checkpoint and its drill, on this machine, with nothing set up beforehand."""
-    from offsitedb_tui import demo as demo_room
+    from offsitedb_tui.demo import story
 
     with speaking(as_json=False) as talk:
-        demo_room.run(talk, keep=keep, home=home)
+        story.run(talk, keep=keep, home=home)
     del no_console

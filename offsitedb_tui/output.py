@@ -7,6 +7,7 @@ stderr. Text from other people's databases is printed with its control character
 from __future__ import annotations
 
 import json
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,9 @@ import typer
 from engine.codec import to_plain
 from engine.errors import Internal, OffsiteError
 from screens.present import pad, visible, width
+
+
+_NUMBER = re.compile(r"[0-9][0-9,.]*( [kMGT]?B| s)?|–?")
 
 
 class Talk:
@@ -46,7 +50,7 @@ class Talk:
             return
         cells = [[visible(str(c)) for c in row] for row in rows]
         widths = [max([width(h), *(width(r[i]) for r in cells)]) for i, h in enumerate(head)]
-        right = [all(isinstance(row[i], int | float) for row in rows) and bool(rows) for i in range(len(head))]
+        right = [bool(cells) and all(_NUMBER.fullmatch(row[i]) for row in cells) for i in range(len(head))]
         for line in [list(head), *cells]:
             padded = [pad(c, w, right=r) for c, w, r in zip(line, widths, right, strict=True)]
             print("  ".join(padded).rstrip(), flush=True)  # noqa: T201 - as above
@@ -60,7 +64,8 @@ class Talk:
         for note in getattr(error, "__notes__", ()):
             self.say(f"       {visible(note)}")
         if error.hint:
-            self.say(f"  → {visible(error.hint, keep='\n')}")
+            hint = visible(error.hint, keep="\n")
+            self.say(f"  → {hint}")
         raise typer.Exit(error.exit_status)
 
 

@@ -14,7 +14,7 @@ from engine.errors import CatalogError, ConfigError, Internal
 from engine.model import Job, JobError, JobKind, JobProgress, JobState
 from tests.fixtures.records import NOW, drill, job, snapshot
 
-pytest_plugins = ("tests.fixtures.catalogs",)
+pytest_plugins = ("tests.fixtures.postgres_server", "tests.fixtures.catalogs")
 
 LEASE_S = 30.0
 LATER = NOW + timedelta(seconds=31)

@@ -23,7 +23,7 @@ from engine.errors import CatalogError, ConfigError, Internal, OffsiteError
 from engine.model import Destination
 from tests.fixtures.records import destination
 
-pytest_plugins = ("tests.fixtures.catalogs",)
+pytest_plugins = ("tests.fixtures.postgres_server", "tests.fixtures.catalogs")
 
 
 def _raw(url: str, *statements: str) -> None:

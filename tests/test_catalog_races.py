@@ -17,7 +17,7 @@ from engine.evidence import chain
 from engine.model import JobKind
 from tests.fixtures.records import NOW, HandClock, destination, job
 
-pytest_plugins = ("tests.fixtures.catalogs",)
+pytest_plugins = ("tests.fixtures.postgres_server", "tests.fixtures.catalogs")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from engine.errors import CatalogError, ConfigError, Internal
 from engine.model import Verdict
 from tests.fixtures.records import NOW, connection, destination, drill, installation, snapshot, worker
 
-pytest_plugins = ("tests.fixtures.catalogs",)
+pytest_plugins = ("tests.fixtures.postgres_server", "tests.fixtures.catalogs")
 
 
 def test_an_installation_is_put_once(catalog: Catalog) -> None:

@@ -17,7 +17,7 @@ from engine.evidence.signer import Signer
 from engine.model import Event
 from tests.fixtures.records import HandClock
 
-pytest_plugins = ("tests.fixtures.catalogs",)
+pytest_plugins = ("tests.fixtures.postgres_server", "tests.fixtures.catalogs")
 
 SIGNER = Signer(bytes(range(32)))
 TRIGGERS = {

@@ -100,7 +100,8 @@ def test_children_die_with_a_killed_worker(any_sandbox: Sandbox, run_as: RunAs |
         "from engine.process import RunAs, spawn\n"
         f"sandbox = Sandbox({any_sandbox.facts!r}, {run_as!r})\n"
         "argv = sandbox.wrap(['/bin/sh', '-c', 'echo up; exec sleep 600'], writable=(), readable=())\n"
-        f"with spawn(argv, name='sleeper', cancel=CancelToken(), run_as=sandbox.spawn_as, pass_fds=({held},)) as child:\n"
+        f"fds = ({held},)\n"
+        "with spawn(argv, name='x', cancel=CancelToken(), run_as=sandbox.spawn_as, pass_fds=fds) as child:\n"
         "    print(child.stdout.readline().decode(), end='', flush=True)\n"
         "    sys.stdin.read()\n"
     )

@@ -19,7 +19,7 @@ from engine.postgres.isolation import Sandbox
 from engine.postgres.scratch import open_archive_file, scratch_directory, sweep
 from engine.postgres.tools import Toolset
 from engine.process import RunAs, run
-from tests.fixtures.drills import bare
+from tests.fixtures.drill_parts import bare
 
 pytest_plugins = ("tests.fixtures.drills",)
 
@@ -48,9 +48,13 @@ def test_a_directory_is_private_and_gone_afterwards(scratch_root: Path, run_as: 
 
 
 def test_a_directory_is_gone_after_an_error(scratch_root: Path, run_as: RunAs | None) -> None:
-    with pytest.raises(ZeroDivisionError), scratch_directory(scratch_root, JOB, run_as=run_as) as scratch:
-        (scratch.path / "file").write_text("x")
-        raise ZeroDivisionError
+    def fail() -> None:
+        with scratch_directory(scratch_root, JOB, run_as=run_as) as scratch:
+            (scratch.path / "file").write_text("x")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert list(scratch_root.iterdir()) == []
 
 
@@ -69,9 +73,7 @@ def test_an_unusable_root_is_said_so(scratch_root: Path) -> None:
     assert caught.value.code == "drill.scratch"
 
 
-def test_the_archive_has_no_name_and_one_reader(
-    scratch_root: Path, run_as: RunAs | None, sandbox: Sandbox
-) -> None:
+def test_the_archive_has_no_name_and_one_reader(scratch_root: Path, run_as: RunAs | None, sandbox: Sandbox) -> None:
     with scratch_directory(scratch_root, JOB, run_as=run_as) as scratch, open_archive_file(scratch) as archive:
         archive.write(b"PGDMP")
         archive.flush()
@@ -158,9 +160,13 @@ def test_a_cluster_answers_its_owner_alone(
             assert cluster.server_version.split(".")[0] == str(toolset.major)
             assert cluster.system_identifier.isdigit()
             with cluster.connect() as conn:
-                row = conn.execute("SELECT current_user, current_setting('listen_addresses'), inet_server_addr()").fetchone()
+                row = conn.execute(
+                    "SELECT current_user, current_setting('listen_addresses'), inet_server_addr()"
+                ).fetchone()
                 assert row == ("offsitedb_scratch", "", None)
-                settings = conn.execute("SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'jit')").fetchall()
+                settings = conn.execute(
+                    "SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'jit')"
+                ).fetchall()
                 assert sorted(settings) == [("fsync", "off"), ("jit", "off")]
             held = cluster.connect()  # a session that is still open must not hold the end up
         with pytest.raises(psycopg.OperationalError):
@@ -189,9 +195,12 @@ def test_a_cancelled_drill_leaves_nothing(
     scratch_root: Path, run_as: RunAs | None, toolset: Toolset, sandbox: Sandbox
 ) -> None:
     token = CancelToken()
-    with pytest.raises(Cancelled), scratch_directory(scratch_root, JOB, run_as=run_as) as scratch:
-        with scratch_cluster(scratch, toolset, sandbox=sandbox, cancel=token, settings=DrillSettings()):
-            token.cancel()
+    with (
+        scratch_directory(scratch_root, JOB, run_as=run_as) as scratch,
+        scratch_cluster(scratch, toolset, sandbox=sandbox, cancel=token, settings=DrillSettings()),
+    ):
+        token.cancel()
+        with pytest.raises(Cancelled):
             token.check()
     assert list(scratch_root.iterdir()) == []
     assert working_in(scratch_root) == []

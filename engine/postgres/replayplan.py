@@ -79,7 +79,7 @@ class Ground:
 
 @dataclass(frozen=True, slots=True)
 class RestorePlan:
-    """``kept`` in the archive's order. ``lost_tables``: tables whose rows cannot be replayed; ``skips`` has them too."""
+    """``kept`` in the archive's order. ``lost_tables``: tables whose rows are not replayed; ``skips`` has them too."""
 
     kept: tuple[TocEntry, ...]
     skips: tuple[Skip, ...]

@@ -37,7 +37,7 @@ class TocEntry:
     tag: str
     owner: str
     definition: str
-    depends_on: tuple[int, ...]
+    depends_on: tuple[int, ...] = ()
     has_data: bool = False
     tableam: str | None = None
 

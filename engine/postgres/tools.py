@@ -109,8 +109,13 @@ def examine(bindir: Path, source: str) -> Toolset | None:
     return toolset
 
 
-def pick(toolsets: Iterable[Toolset], server_version_num: int) -> Toolset:
-    """The newest toolset of the server's own major.
+def pick(
+    toolsets: Iterable[Toolset], server_version_num: int, *, extensions: Iterable[str] = (), needs_icu: bool = False
+) -> Toolset:
+    """The newest toolset of the server's own major; before that, one whose server has what a drill needs.
+
+    ``extensions`` are those of the source, ``needs_icu`` whether it uses ICU collations: a distribution's package with
+    both is worth more than a wheel that is one minor release newer and can run no drill.
 
     Raises SourceError: ``pg.version`` when the server is newer than everything here, ``pg.tool-missing`` otherwise.
     """
@@ -118,7 +123,13 @@ def pick(toolsets: Iterable[Toolset], server_version_num: int) -> Toolset:
     have = sorted(toolsets, key=lambda t: t.version_num)
     same = [t for t in have if t.major == major]
     if same:
-        return max(same, key=lambda t: (t.version_num, t.has_server, t.source == "system"))
+        wanted = tuple(extensions)
+
+        def rank(t: Toolset) -> tuple[int, bool, int, bool, bool]:
+            missing = sum(has_extension(t, name) is False for name in wanted) if t.has_server else len(wanted) + 1
+            return -missing, t.icu is not False or not needs_icu, t.version_num, t.has_server, t.source == "system"
+
+        return max(same, key=rank)
     newest = have[-1].major if have else None
     context = {"server_major": major, "newest_here": newest}
     hint = f"Run `offsitedb postgres install {major}`, or install your distribution's package: {package(major)}."

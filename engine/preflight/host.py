@@ -115,7 +115,7 @@ def check_locales(
         needs_icu.insert(0, "the database itself")
     if needs_icu and toolset.icu is False:
         detail = (
-            f"ICU collations are used ({listed(needs_icu)}), and the PostgreSQL {toolset.version} here was built without"
+            f"ICU collations are used ({listed(needs_icu)}), and PostgreSQL {toolset.version} here was built without"
             " ICU: a drill ends as COULD NOT VERIFY."
         )
         yield Check("drill-icu", CheckStatus.WARN, detail, f"apt install postgresql-{toolset.major}")
@@ -139,6 +139,11 @@ def check_locales(
             " (PROVEN WITH SKIPS)."
         )
         yield Check("drill-locale", CheckStatus.INFO, detail, "\n".join(f"locale-gen {n}" for n in own))
+
+
+def uses_icu(facts: ServerFacts, inventory: Inventory) -> bool:
+    """Whether a scratch server must know ICU collations."""
+    return facts.locale_provider == "icu" or any(c.provider == "icu" for c in inventory.needs.collations)
 
 
 def installed_locales(cancel: CancelToken) -> frozenset[str] | None:

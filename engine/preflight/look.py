@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from engine.cancel import CancelToken
 from engine.clock import Clock
 from engine.errors import OffsiteError, SourceError
-from engine.model import CheckStatus
+from engine.model import CheckStatus, Inventory, ServerFacts
 from engine.postgres.conninfo import Conninfo
 from engine.postgres.inventory import holds_rows, not_captured, take_inventory
 from engine.postgres.probe import in_force, probe, role_settings
@@ -15,7 +15,7 @@ from engine.postgres.session import connect, interruptible
 from engine.postgres.tools import Toolset, pick
 from engine.preflight.coverage import check_coverage
 from engine.preflight.findings import Captured, ChecksFailed, Preflight
-from engine.preflight.host import check_extensions, check_locales, check_tools
+from engine.preflight.host import check_extensions, check_locales, check_tools, uses_icu
 from engine.preflight.server import (
     check_connection,
     check_drill_scope,
@@ -48,7 +48,7 @@ def run(
         rows_seen = holds_rows(conn, inventory) if partial else True
         settings = role_settings(conn, conninfo)
         current = {name: in_force(conn, conninfo, name) for name in timeouts()}
-    toolset, tool_error = _toolset(toolsets, facts.version_num)
+    toolset, tool_error = _toolset(toolsets, facts, inventory)
     checks = (
         *check_connection(conninfo, facts),
         *check_tools(facts, toolset, tool_error),
@@ -111,8 +111,11 @@ def raise_if_blocking(preflight: Preflight) -> None:
     raise error
 
 
-def _toolset(toolsets: Sequence[Toolset], version_num: int) -> tuple[Toolset | None, OffsiteError | None]:
+def _toolset(
+    toolsets: Sequence[Toolset], facts: ServerFacts, inventory: Inventory
+) -> tuple[Toolset | None, OffsiteError | None]:
+    extensions = [e.name for e in inventory.needs.extensions]
     try:
-        return pick(toolsets, version_num), None
+        return pick(toolsets, facts.version_num, extensions=extensions, needs_icu=uses_icu(facts, inventory)), None
     except SourceError as e:
         return None, e

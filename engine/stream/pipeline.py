@@ -123,6 +123,7 @@ class _Source:
         self._compress = best_compressor()
         self._workers = min(_MOST_WORKERS, max(1, _cores() - 1))
         self._channel: Channel[Future[bytes]] = Channel(self._workers + 1)
+        self._reader: Future[None] | None = None
         self.plaintext_bytes = 0
         self.sha256 = hashlib.sha256()
 
@@ -133,7 +134,7 @@ class _Source:
         reading = ThreadPoolExecutor(1, thread_name_prefix="dump-reader")
         try:
             with self._cancel.on_cancel(self._break):
-                reader = reading.submit(self._run, pool)
+                self._reader = reader = reading.submit(self._run, pool)
                 reader.add_done_callback(self._end)
                 try:
                     yield iter(self._next, None)
@@ -144,7 +145,8 @@ class _Source:
                         raise reason from first  # a stage that was torn down reports its torn end
                     raise
         finally:
-            reading.shutdown(wait=False)
+            # a reader that is stuck for good must not hold the caller, too
+            reading.shutdown(wait=self._reader is not None and self._reader.done())
             pool.shutdown(cancel_futures=True)
 
     def _run(self, pool: ThreadPoolExecutor) -> None:

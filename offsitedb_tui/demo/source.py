@@ -43,27 +43,45 @@ class Source:
 
 @contextmanager
 def source_server(toolset: Toolset, directory: Path, *, keep: bool, cancel: CancelToken) -> Iterator[Source]:
-    """A server in ``directory`` for the length of the block. Raises CouldNotVerify ``drill.scratch``."""
+    """A server in ``directory`` with the sample shop, for the length of the block. Raises CouldNotVerify."""
+    reader_password = secrets.token_urlsafe(18)
+    with postgres_server(toolset, directory, keep=keep, cancel=cancel) as admin:
+        recipe = _load(admin, reader_password)
+        yield Source(
+            f"postgresql://{READER}:{quote(reader_password)}@127.0.0.1:{admin.port}/{DATABASE}",
+            recipe,
+            toolset.version,
+            directory / "data",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """The superuser's way into a server on loopback."""
+
+    port: int
+    password: str
+
+    def url(self, database: str = "postgres") -> str:
+        return f"postgresql://postgres:{quote(self.password)}@127.0.0.1:{self.port}/{database}"
+
+
+@contextmanager
+def postgres_server(toolset: Toolset, directory: Path, *, keep: bool, cancel: CancelToken) -> Iterator[Admin]:
+    """An empty server in ``directory``, on loopback with passwords. Raises CouldNotVerify ``drill.scratch``."""
     run_as = isolation.drill_user()
     data = directory / "data"
-    admin_password, reader_password = secrets.token_urlsafe(18), secrets.token_urlsafe(18)
+    password = secrets.token_urlsafe(18)
     directory.mkdir(mode=0o700)
     try:
-        _initdb(toolset, directory, data, admin_password, run_as, cancel)
-        port = _free_port()
-        argv: list[str | Path] = [toolset.bindir / "postgres", "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", directory]
-        argv += ["-c", "fsync=off", "-c", "shared_buffers=64MB", "-c", "max_connections=30"]
+        _initdb(toolset, directory, data, password, run_as, cancel)
+        admin = Admin(_free_port(), password)
+        argv: list[str | Path] = [toolset.bindir / "postgres", "-D", data, "-p", str(admin.port)]
+        argv += ["-h", "127.0.0.1", "-k", directory, "-c", "fsync=off", "-c", "shared_buffers=64MB"]
         env = clean_environment(environment(toolset))
         with spawn(argv, name="source", cancel=cancel, env=env, run_as=run_as, cwd=directory, stdout=None) as server:
-            admin = f"postgresql://postgres:{quote(admin_password)}@127.0.0.1:{port}/"
-            _wait_ready(server, admin + "postgres", cancel)
-            recipe = _load(admin, reader_password)
-            yield Source(
-                f"postgresql://{READER}:{quote(reader_password)}@127.0.0.1:{port}/{DATABASE}",
-                recipe,
-                toolset.version,
-                data,
-            )
+            _wait_ready(server, admin.url(), cancel)
+            yield admin
     finally:
         if not keep:
             shutil.rmtree(directory, ignore_errors=True)
@@ -113,12 +131,12 @@ def _wait_ready(server: Child, url: str, cancel: CancelToken) -> None:
     raise CouldNotVerify("drill.scratch", f"the demo's source did not start: {server.stderr_tail()}")
 
 
-def _load(admin: str, reader_password: str) -> str:
+def _load(admin: Admin, reader_password: str) -> str:
     """The sample database and the read-only role, made with the recipe that the product prints."""
-    with psycopg.connect(admin + "postgres", autocommit=True) as conn:
+    with psycopg.connect(admin.url(), autocommit=True) as conn:
         conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
     recipe = grants.recipe(("shop", "audit"), role=READER, database=DATABASE, create=True)
-    with psycopg.connect(admin + DATABASE, autocommit=True) as conn:
+    with psycopg.connect(admin.url(DATABASE), autocommit=True) as conn:
         conn.execute(SHOP_SQL.read_bytes())
         conn.execute(recipe.encode())
         set_password = sql.SQL("ALTER ROLE {} PASSWORD {}")
