@@ -3,5 +3,6 @@
 pytest_plugins = [
     "tests.fixtures.source",
     "tests.fixtures.installation",
+    "tests.fixtures.fire",
     "tests.fixtures.postgres_server",
 ]

@@ -56,4 +56,4 @@ def test_f14_memory_is_flat_whatever_the_size(tmp_path: Path) -> None:
     small = peak_kib(64 << 20, tmp_path / "small")
     large = peak_kib(2 << 30, tmp_path / "large")
     assert large <= small + 16 * 1024
-    assert large <= 128 * 1024
+    assert large <= 96 * 1024

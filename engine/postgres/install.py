@@ -12,7 +12,6 @@ import fcntl
 import hashlib
 import os
 import platform
-import re
 import shutil
 import stat
 import subprocess
@@ -27,6 +26,7 @@ from pathlib import Path, PurePosixPath
 from engine.cancel import CancelToken
 from engine.errors import OffsiteError, SourceError, add_cleanup_note
 from engine.paths import Paths
+from engine.postgres.libraries import debian_packages, missing_libraries
 from engine.postgres.tools import MAJORS, Toolset, environment, examine, package
 from engine.postgres.wheels import Wheel, fitting
 from engine.process import clean_environment, run
@@ -35,21 +35,6 @@ _DOWNLOAD_TIMEOUT_S = 900.0
 """12 MB in 15 minutes: a slow line of 100 kbit/s still makes it."""
 _SMOKE_TIMEOUT_S = 20.0
 _PROGRAMS = ("postgres", "initdb", "pg_dump", "pg_restore")
-
-_LIBRARY_PACKAGES = {
-    # start of a shared library's name -> Debian package
-    "libxml2": "libxml2",
-    "liblz4": "liblz4-1",
-    "libzstd": "libzstd1",
-    "libgssapi_krb5": "libgssapi-krb5-2",
-    "libkrb5": "libkrb5-3",
-    "libssl": "libssl3",
-    "libcrypto": "libssl3",
-    "libossp-uuid": "libossp-uuid16",
-    "libreadline": "libreadline8",
-    "libldap": "libldap-2.5-0",
-    "libz": "zlib1g",
-}
 
 
 def install(major: int, paths: Paths, *, cancel: CancelToken, say: Callable[[str], None]) -> Toolset:
@@ -120,7 +105,7 @@ def _install_wheel(wheel: Wheel, goal: Path, cancel: CancelToken, say: Callable[
         _make_readable(root)
         cancel.check()
         toolset = examine(root / "bin", "installed")
-        missing = _missing_libraries(root, cancel)
+        missing = missing_libraries((root / "bin" / p for p in _PROGRAMS), root / "lib")
         if missing or toolset is None or _broken(root, toolset, cancel):
             raise _does_not_run(wheel, missing)
         _put_in_place(root, goal, work)
@@ -128,7 +113,17 @@ def _install_wheel(wheel: Wheel, goal: Path, cancel: CancelToken, say: Callable[
     if installed is None:
         raise SourceError("pg.install", f"PostgreSQL {wheel.version} does not run from {goal}")
     say(f"PostgreSQL {installed.version} is installed")
+    _name_lame_extensions(goal, say)
     return installed
+
+
+def _name_lame_extensions(goal: Path, say: Callable[[str], None]) -> None:
+    """Say which libraries some extensions still need; without them only drills of databases that use those suffer."""
+    lacking = missing_libraries(goal.glob("lib/**/*.so"), goal / "lib")
+    packages = debian_packages(lacking)
+    if lacking:
+        advice = f": apt install {' '.join(packages)}" if packages else ""
+        say(f"some extensions need libraries that this machine lacks ({', '.join(lacking)}){advice}")
 
 
 def _download(wheel: Wheel, work: Path, cancel: CancelToken) -> Path:
@@ -185,7 +180,7 @@ def _unpack(archive: Path, into: Path) -> Path:
             inner = [n for n in wheel.namelist() if n.endswith(".tar.gz")]
             if inner:
                 with wheel.open(inner[0]) as stream, tarfile.open(fileobj=stream, mode="r|gz") as tar:
-                    tar.extractall(into, filter="data")  # refuses what would land or point outside
+                    extract_tar(tar, into)
             else:
                 extract_zip(wheel, into)
     except (OSError, ValueError, tarfile.TarError, zipfile.BadZipFile) as e:
@@ -194,6 +189,33 @@ def _unpack(archive: Path, into: Path) -> Path:
     if not found:
         raise SourceError("pg.install", f"{archive.name} holds no PostgreSQL server")
     return found[0].parent.parent
+
+
+def extract_tar(archive: tarfile.TarFile, into: Path) -> None:
+    """Extract files, directories and links. Raises ValueError for whatever would land or point outside ``into``.
+
+    What ``extractall(filter="data")`` does, for Pythons that do not know it yet (3.11.0 to 3.11.3).
+    """
+    for member in archive:
+        name = PurePosixPath(member.name)
+        if name.is_absolute() or ".." in name.parts or not (member.isfile() or member.isdir() or member.issym()):
+            raise ValueError(f"unsafe member {member.name!r}")
+        path = into / name
+        if not path.parent.resolve().is_relative_to(into.resolve()):
+            raise ValueError(f"{member.name!r} lies behind a link that leads outside")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if member.isdir():
+            path.mkdir(exist_ok=True)
+        elif member.issym():
+            if not (path.parent / member.linkname).resolve().is_relative_to(into.resolve()):
+                raise ValueError(f"the link {member.name!r} points outside")
+            path.symlink_to(member.linkname)
+        else:
+            source = archive.extractfile(member)
+            assert source is not None  # a regular file has content
+            with source, path.open("xb") as target:
+                shutil.copyfileobj(source, target)
+            path.chmod(0o755 if member.mode & 0o100 else 0o644)
 
 
 def extract_zip(archive: zipfile.ZipFile, into: Path) -> None:
@@ -236,27 +258,6 @@ def _broken(root: Path, toolset: Toolset, cancel: CancelToken) -> bool:
     return False
 
 
-def _missing_libraries(root: Path, cancel: CancelToken) -> tuple[str, ...]:
-    """Shared libraries that the loader does not find for the programs, as the loader itself says (Linux)."""
-    if sys.platform != "linux":
-        return ()
-    missing: set[str] = set()
-    for program in _PROGRAMS:
-        # set by env(1) and not for the child: the wrapper that ties it to us would list its own libraries and stop
-        argv: list[str | Path] = [
-            "env",
-            f"LD_LIBRARY_PATH={root / 'lib'}",
-            "LD_TRACE_LOADED_OBJECTS=1",
-            str(root / "bin" / program),
-        ]
-        try:
-            done = run(argv, name=program, cancel=cancel, timeout_s=_SMOKE_TIMEOUT_S)
-        except (OSError, subprocess.TimeoutExpired):
-            continue
-        missing |= set(re.findall(r"^\s*(\S+) => not found", done.stdout.decode("utf-8", "replace"), re.MULTILINE))
-    return tuple(sorted(missing))
-
-
 def _does_not_run(wheel: Wheel, missing: tuple[str, ...]) -> SourceError:
     if not missing:
         return SourceError(
@@ -264,19 +265,15 @@ def _does_not_run(wheel: Wheel, missing: tuple[str, ...]) -> SourceError:
             f"the programs of {wheel.project} {wheel.version} do not run on this machine",
             hint=f"Install your distribution's package instead: {package(wheel.major)}.",
         )
-    packages = sorted({p for m in missing for p in [_library_package(m)] if p})
-    hint = f"Install them (Debian: `apt install {' '.join(packages)}`), or your distribution's PostgreSQL: "
+    hint = (
+        f"Install them (Debian: `apt install {' '.join(debian_packages(missing))}`), or the distribution's PostgreSQL: "
+    )
     return SourceError(
         "pg.install",
         f"{wheel.project} {wheel.version} needs libraries that this machine lacks: {', '.join(missing)}",
         hint=hint + package(wheel.major) + ".",
         context={"missing_libraries": " ".join(missing)},
     )
-
-
-def _library_package(library: str) -> str | None:
-    stem = library.split(".so")[0]
-    return _LIBRARY_PACKAGES.get(stem)
 
 
 def _put_in_place(root: Path, goal: Path, work: Path) -> None:

@@ -145,6 +145,8 @@ def hint_for(mishap: Mishap | None, entries: Sequence[TocEntry]) -> str:
     """A full sentence on what to do at the source, for the causes that we know."""
     text = mishap.text if mishap is not None else ""
     function = _blamed_function(text, entries)
+    if "canceling statement" in text or "terminating connection due to administrator command" in text:
+        return "A single statement ran longer than its limit. Raise drill.statement_timeout_s in config.toml if it may."
     if _UNQUALIFIED.search(text) and function is not None:
         return (
             "A restore runs with an empty search_path, and this function uses names without their schema. Run at the"
@@ -155,8 +157,6 @@ def hint_for(mishap: Mishap | None, entries: Sequence[TocEntry]) -> str:
             "This CHECK gives another answer during a restore, most often because it reads another table that is"
             " loaded later. Replace it by a foreign key or a trigger at the source, then take a new checkpoint."
         )
-    if "canceling statement" in text or "terminating connection due to administrator command" in text:
-        return "A single statement ran longer than its limit. Raise drill.statement_timeout_s in config.toml if it may."
     if "could not create unique index" in text or "duplicate key value" in text:
         return "The source holds duplicates that its own unique index should forbid. Run `REINDEX` there to see them."
     if "violates foreign key constraint" in text:

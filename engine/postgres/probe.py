@@ -1,7 +1,6 @@
-"""Looking at a server once connected: what it is, who we are on it, and whether a pooler stands in between.
+"""Looking at a server once connected: what it is, and who we are on it.
 
-The room only asks. It refuses to go on behind a transaction pooler, because everything it would say afterwards could
-be about another session.
+The room only asks, catalogs and settings alone. Transaction poolers were refused when the session was opened.
 """
 
 from __future__ import annotations
@@ -11,20 +10,16 @@ import psycopg
 from engine.errors import SourceError
 from engine.model import ServerFacts
 from engine.postgres.address import Conninfo
-from engine.postgres.providers import pooler_advice, recognise
+from engine.postgres.providers import recognise
 from engine.postgres.refusals import translate
 from engine.postgres.session import Connection, read_tls
-
-_MARK = "offsitedb.session_mark"
-"""A custom setting that only our own session can hold."""
 
 _FACTS = """
 SELECT current_setting('server_version'), current_setting('server_version_num')::int,
        d.datname::text, current_user::text, pg_catalog.pg_encoding_to_char(d.encoding)::text,
        d.datcollate::text, d.datctype::text, pg_catalog.pg_is_in_recovery(),
        r.rolsuper, r.rolbypassrls, pg_catalog.to_jsonb(d),
-       pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE'),
-       pg_catalog.has_database_privilege(d.oid, 'CONNECT')
+       pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')
 FROM pg_catalog.pg_database d, pg_catalog.pg_roles r
 WHERE d.datname = pg_catalog.current_database() AND r.rolname = current_user
 """
@@ -43,10 +38,9 @@ _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 def probe(conn: Connection, conninfo: Conninfo) -> ServerFacts:
     """Facts about the server behind ``conn``.
 
-    Raises SourceError ``pg.pooler`` behind a transaction pooler, else what :func:`translate` says.
+    Raises SourceError.
     """
     try:
-        refuse_transaction_pooler(conn, conninfo)
         row = conn.execute(_FACTS).fetchone()
         if row is None:
             raise SourceError("pg.query-failed", "the server does not say which database and role we are")
@@ -63,7 +57,6 @@ def probe(conn: Connection, conninfo: Conninfo) -> ServerFacts:
             bypassrls,
             database,
             control,
-            _,
         ) = row
         assert isinstance(database, dict)
         assert isinstance(number, int)
@@ -108,36 +101,6 @@ def in_force(conn: Connection, conninfo: Conninfo, setting: str) -> str | None:
     except psycopg.Error as e:
         raise translate(e, conninfo) from e
     return None if row is None or row[0] is None else str(row[0])
-
-
-def refuse_transaction_pooler(conn: Connection, conninfo: Conninfo) -> None:
-    """Raise SourceError ``pg.pooler`` if the address, or what happens on the wire, is a transaction pooler's."""
-    advice = pooler_advice(conninfo)
-    unusable = advice is not None and advice.unusable
-    live = _changes_backend(conn)
-    if live or (advice is not None and unusable and advice.certain):
-        name = advice.name if advice is not None and unusable else "a transaction pooler"
-        hint = advice.text if advice is not None and unusable else None
-        raise SourceError("pg.pooler", f"the address is {name}, which cannot hold a snapshot", hint=hint)
-
-
-def _changes_backend(conn: Connection) -> bool:
-    """Whether statements of one session reach several backends, or what was SET is gone at the next statement.
-
-    The process id that the startup packet reported is compared too: poolers invent one of their own. PgBouncer in
-    session mode does so as well, so that alone proves nothing; a setting that does not stick does.
-    """
-    mark = str(conn.pgconn.backend_pid)
-    conn.execute("SELECT pg_catalog.set_config(%s, %s, false)", (_MARK, mark))
-    seen = set()
-    for _ in range(3):
-        row = conn.execute(
-            "SELECT pg_catalog.pg_backend_pid(), pg_catalog.current_setting(%s, true)", (_MARK,)
-        ).fetchone()
-        seen.add(row)
-    backends = {row[0] for row in seen if row is not None}
-    marks = {row[1] for row in seen if row is not None}
-    return len(backends) > 1 or marks != {mark}
 
 
 def _icu_locale(database: dict[str, object]) -> str | None:

@@ -21,10 +21,12 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from engine.cancel import CancelToken
-from engine.errors import OffsiteError
+from engine.errors import OffsiteError, SourceError
 from engine.model import TlsFacts
 from engine.postgres.address import Conninfo
 from engine.postgres.passfile import KEEPALIVE
+from engine.postgres.pooling import behind_pooler, shares_backends
+from engine.postgres.providers import pooler_advice
 from engine.postgres.refusals import translate
 
 __all__ = ["Connection", "connect", "interruptible", "read_tls", "translate"]
@@ -55,38 +57,38 @@ def connect(
 ) -> Connection:
     """A session on the source, to be closed by the caller (``with`` does).
 
-    Raises SourceError (``pg.*``) and, when the token fired meanwhile, the token's error.
+    Raises SourceError (``pg.*``; ``pg.pooler`` where the address, or what happens on the wire, is a transaction
+    pooler's) and, when the token fired meanwhile, the token's error.
     """
     cancel.check()
+    _refuse_by_name(conninfo)
     settings = dict(_ALWAYS)
     if read_only:
         settings["default_transaction_read_only"] = "on"
     options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+
+    def open_(with_options: str) -> Connection:
+        return _while_waiting(lambda: _open(conninfo, application_name, with_options), cancel)
+
     try:
-        conn = _while_waiting(lambda: _open(conninfo, application_name, options), cancel)
-        missing: Mapping[str, str] = {}
-    except psycopg.Error as e:
-        if not _OPTION_REFUSED.search(str(e)):
-            raise translate(e, conninfo) from e
-        missing = settings
         try:
-            conn = _while_waiting(lambda: _open(conninfo, application_name, ""), cancel)
-        except psycopg.Error as again:
-            raise translate(again, conninfo) from again
-    try:
-        cancel.check()
-        conn.autocommit = True
-        _set(conn, missing)
-        version = conn.info.server_version
-        _set(conn, {name: value for since, name, value in _LATER if version >= since})
-        _restrict_kinds(conn)
-        conn.autocommit = autocommit
+            conn = open_(options)
+        except psycopg.Error as e:
+            if not _OPTION_REFUSED.search(str(e)):
+                raise
+            options = ""
+            conn = open_("")
+        with _closing_on_error(conn), interruptible(conn, cancel):
+            if behind_pooler(conn):
+                if shares_backends(conn, lambda: open_(options), cancel):
+                    raise _transaction_pooler(conninfo)
+                _set(conn, settings)  # a pooler may be told to ignore startup options, and says nothing then
+            _set(conn, {name: value for since, name, value in _LATER if conn.info.server_version >= since})
+            _restrict_kinds(conn)
+            conn.autocommit = autocommit
     except psycopg.Error as e:
-        conn.close()
+        cancel.check()
         raise translate(e, conninfo) from e
-    except OffsiteError:
-        conn.close()
-        raise
     return conn
 
 
@@ -104,7 +106,7 @@ def interruptible(conn: Connection, cancel: CancelToken) -> Iterator[None]:
     with cancel.on_cancel(hang_up):
         try:
             yield
-        except OffsiteError:
+        except (OffsiteError, psycopg.Error):
             cancel.check()
             raise
 
@@ -124,6 +126,32 @@ def read_tls(conn: Connection, conninfo: Conninfo) -> TlsFacts:
             version, cipher = (None if v is None else str(v) for v in row)
     transport = "unix" if conninfo.unix_socket else "tcp"
     return TlsFacts(sslmode=conninfo.sslmode, in_use=in_use, version=version, cipher=cipher, transport=transport)
+
+
+@contextmanager
+def _closing_on_error(conn: Connection) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        conn.close()
+        raise
+
+
+def _refuse_by_name(conninfo: Conninfo) -> None:
+    advice = pooler_advice(conninfo)
+    if advice is not None and advice.unusable and advice.certain:
+        raise _transaction_pooler(conninfo)
+
+
+def _transaction_pooler(conninfo: Conninfo) -> SourceError:
+    advice = pooler_advice(conninfo)
+    known = advice if advice is not None and advice.unusable else None
+    name = known.name if known is not None else "a transaction pooler"
+    return SourceError(
+        "pg.pooler",
+        f"the address {conninfo.host} port {conninfo.port} is {name}, which cannot hold a snapshot",
+        hint=known.text if known is not None else None,
+    )
 
 
 def _while_waiting(open_: Callable[[], Connection], cancel: CancelToken) -> Connection:
@@ -147,7 +175,8 @@ def _while_waiting(open_: Callable[[], Connection], cancel: CancelToken) -> Conn
                     conn.close()
                 else:
                     arrived.append(conn)
-        done.set()
+        finally:
+            done.set()
 
     with cancel.on_cancel(done.set):
         threading.Thread(target=work, name="connect", daemon=True).start()

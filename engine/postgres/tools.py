@@ -19,6 +19,7 @@ from pathlib import Path
 from engine.cancel import CancelToken
 from engine.errors import SourceError
 from engine.paths import Paths
+from engine.postgres.libraries import module_lacks
 from engine.process import clean_environment, run
 
 FLOOR: dict[int, int] = {14: 140025, 15: 150020, 16: 160016, 17: 170012, 18: 180007}
@@ -158,7 +159,25 @@ def has_extension(toolset: Toolset, name: str) -> bool | None:
     """Whether a scratch server of ``toolset`` could create the extension; None where its files cannot be looked at."""
     if toolset.sharedir is None:
         return None
-    return (toolset.sharedir / "extension" / f"{name}.control").is_file()
+    return (toolset.sharedir / "extension" / f"{name}.control").is_file() and not extension_lacks(toolset, name)
+
+
+def extension_lacks(toolset: Toolset, name: str) -> tuple[str, ...]:
+    """Shared libraries of the system that an installed wheel's extension needs and this machine lacks.
+
+    A distribution's package brings its own; uuid-ossp of the wheels is the usual case.
+    """
+    if toolset.libdir is None or toolset.sharedir is None:
+        return ()
+    try:
+        control = (toolset.sharedir / "extension" / f"{name}.control").read_text()
+    except (OSError, UnicodeDecodeError):
+        return ()
+    module = re.search(r"^\s*module_pathname\s*=\s*'\$libdir/([\w.-]+)'", control, re.MULTILINE)
+    if module is None:
+        return ()
+    places = (toolset.libdir / f"{module[1]}.so", toolset.libdir / "postgresql" / f"{module[1]}.so")
+    return next((module_lacks(p, toolset.libdir) for p in places if p.is_file()), ())
 
 
 def package(major: int) -> str:

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from engine.cancel import CancelToken
 from engine.errors import OffsiteError
 from engine.model import Check, CheckStatus, Inventory, ServerFacts
-from engine.postgres.tools import FLOOR, Toolset, has_extension, package
+from engine.postgres.libraries import debian_packages
+from engine.postgres.tools import FLOOR, Toolset, extension_lacks, has_extension, package
 from engine.preflight.findings import listed, plural
 from engine.process import run
 
@@ -97,10 +98,10 @@ def check_extensions(inventory: Inventory, toolset: Toolset | None) -> Iterator[
     missing = [name for name, there in known.items() if there is False]
     if missing:
         detail = (
-            f"{plural(len(missing), 'extension')} of the source are not installed for PostgreSQL {toolset.major} on"
+            f"{plural(len(missing), 'extension')} of the source cannot be made by the PostgreSQL {toolset.major} of"
             f" this host: {listed(missing)}. Snapshots are complete, but a drill here ends as COULD NOT VERIFY."
         )
-        names = " ".join(dict.fromkeys(_package(name, toolset.major) for name in missing))
+        names = " ".join(dict.fromkeys(p for name in missing for p in _packages(name, toolset)))
         yield Check("drill-extensions", CheckStatus.WARN, detail, f"apt install {names}")
 
 
@@ -165,6 +166,12 @@ def _spelling(locale: str) -> str:
     """``en_US.UTF-8`` and ``en_US.utf8`` are the same locale to the C library."""
     name, dot, codeset = locale.partition(".")
     return f"{name}{dot}{codeset.replace('-', '').lower()}"
+
+
+def _packages(extension: str, toolset: Toolset) -> tuple[str, ...]:
+    """Debian's packages that make the extension work for ``toolset``."""
+    lacking = extension_lacks(toolset, extension)
+    return debian_packages(lacking) if lacking else (_package(extension, toolset.major),)
 
 
 def _package(extension: str, major: int) -> str:

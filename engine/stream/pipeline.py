@@ -33,6 +33,8 @@ MAGIC: Final = b"PGDMP"
 _BLOCK_BYTES = 1 << 20
 """Plaintext of one gzip member: costs under 1 % of the ratio and lets members be compressed side by side."""
 _READ_BYTES = 1 << 18
+_LEAST_WORKERS = 2
+"""On two cores the second one gains about a tenth: it takes over while the first waits for the processor."""
 _MOST_WORKERS = 4
 _SOURCE_GRACE_S = 2.0
 """How long a failed pipeline waits for a blocked read before it cancels the token to have the child killed."""
@@ -121,7 +123,7 @@ class _Source:
         self._cancel = cancel
         self._touch = touch
         self._compress = best_compressor()
-        self._workers = min(_MOST_WORKERS, max(1, _cores() - 1))
+        self._workers = min(_MOST_WORKERS, max(_LEAST_WORKERS, _cores() - 1))
         self._channel: Channel[Future[bytes]] = Channel(self._workers + 1)
         self._reader: Future[None] | None = None
         self.plaintext_bytes = 0

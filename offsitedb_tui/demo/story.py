@@ -43,6 +43,8 @@ def run(talk: Talk, *, keep: bool, home: Path | None) -> None:
     """Run the demo. Raises OffsiteError for what goes wrong, typer.Exit for a verdict other than proven."""
     cancel = CancelToken()
     home = home.absolute() if home is not None else Path(tempfile.mkdtemp(prefix="offsitedb-demo-"))
+    # binaries and scratch stay where the installation proper would have them, so that a second demo need not fetch again
+    os.environ.setdefault("OFFSITEDB_RUNTIME", str(places.locate().runtime))
     os.environ["OFFSITEDB_HOME"] = str(home)  # for the queue and the worker, which look there
     paths = places.locate(home)
     paths.ensure()
@@ -155,7 +157,8 @@ def _show_places(
     talk.show(f"  scratch    {paths.scratch} (empty again)")
     talk.show(f"  binaries   {made.engine.toolsets()[0].bindir}")
     if not keep:
-        talk.show("  master key removed from its keyring; this recovery code brings it back:")
+        gone = "gone with the demo" if made.held is not None else "removed from the keyring again"
+        talk.show(f"  master key {gone}; `offsitedb key restore` puts it back with this recovery code:")
         talk.show(f"             {made.installation.code.text}")
     talk.show()
     talk.show(f"Look around with OFFSITEDB_HOME={paths.home}; `rm -r {paths.home}` removes it all.")
