@@ -38,6 +38,10 @@ CODES: dict[str, tuple[str, str]] = {
         "this part of the product is not in this version",
         "Use a local-folder destination: `offsitedb destination add NAME --folder PATH`.",
     ),
+    "config.usage": (
+        "the command line has an argument or option that is not understood",
+        "Run the command with `--help`: it lists what there is.",
+    ),
     # -- PartialResult (3)
     "partial.some-failed": (
         "some of several things were done and some were not",

@@ -23,12 +23,12 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(
             r"(?i)\b(password|passwd|pwd|secret|secret_access_key|aws_secret_access_key|passphrase|token)"
-            r"(\s*[=:]\s*)('(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.)*\"|[^\s,;&]+)"
+            r"(['\"]?\s*[=:]\s*)('(?:[^'\\]|\\.|'')*'|\"(?:[^\"\\]|\\.)*\"|[^\s,;&]+)"
         ),
         rf"\1\2{MASK}",
     ),
     # our own codes: recovery code, master key, API key
-    (re.compile(r"\bodb(?:-?(?:recovery|master)|r|m)1[02-9ac-hj-np-z -]{40,}", re.IGNORECASE), MASK),
+    (re.compile(r"\bodb[rm]1[02-9ac-hj-np-z -]{40,}", re.IGNORECASE), MASK),
     (re.compile(r"\bodb_live_[A-Za-z0-9_-]+"), MASK),
 )
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 
-def main() -> None:
-    """Run the command line."""
-    from offsitedb_tui.cli import app
+import sys
 
-    app(prog_name="offsitedb")
+
+def main() -> None:
+    """Run the command line and leave with its exit status."""
+    from offsitedb_tui.cli import app
+    from offsitedb_tui.output import run
+
+    sys.exit(run(app, sys.argv[1:]))
 
 
 if __name__ == "__main__":

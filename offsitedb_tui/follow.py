@@ -1,7 +1,7 @@
 """Following a job: one line on stderr that says what happens now, and the verdict at the end.
 
 On a terminal the line is rewritten in place; elsewhere a line is written every ten seconds and at every new phase.
-Without a running worker the job is run here, in this process, for as long as it lasts.
+Without a running worker the job is run here, in this process, for as long as it lasts or is waited for.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from engine.errors import OffsiteError, StillRunning
 from engine.model import JobState
@@ -28,20 +26,26 @@ def follow(engine: Engine, job: JobView, talk: Talk, timeout_s: float | None) ->
     """Wait until ``job`` has ended or is blocked. Raises StillRunning after ``timeout_s`` seconds; the job goes on."""
     line = _Line()
     started = time.monotonic()
-    with _worker_for(engine, job, talk), line:
+    with _Substitute(engine, job.id, talk) as substitute, line:
         while True:
             now = engine.jobs.get(job.id)
             if now.state.ended or now.state is JobState.BLOCKED:
                 return now
+            substitute.look()
             line.update(now)
             if timeout_s is not None and time.monotonic() - started >= timeout_s:
-                raise StillRunning(
-                    "job.still-running",
-                    f"the job has not ended after {timeout_s:g} s and goes on",
-                    hint=f"Follow it with `offsitedb jobs show {job.id[:12]}`.",
-                    context={"job": job.id},
-                )
+                raise _still_running(job, timeout_s, without_worker=substitute.active)
             line.pause()
+
+
+def _still_running(job: JobView, timeout_s: float, *, without_worker: bool) -> StillRunning:
+    short = job.id[:12]
+    message = f"the job has not ended after {timeout_s:g} s and goes on"
+    hint = f"Follow it with `offsitedb jobs show {short}`."
+    if without_worker:
+        message = f"the job has not ended after {timeout_s:g} s and waits for a worker"
+        hint = f"Start a worker with `offsitedb worker`, then follow the job with `offsitedb jobs show {short}`."
+    return StillRunning("job.still-running", message, hint=hint, context={"job": job.id})
 
 
 class _Line:
@@ -100,25 +104,50 @@ def describe(job: JobView) -> str:
     return "  ".join(part for part in parts if part)
 
 
-@contextmanager
-def _worker_for(engine: Engine, job: JobView, talk: Talk) -> Iterator[None]:
-    """A worker of our own while the block runs, if there is none."""
-    if engine.worker.any_alive():
-        yield
-        return
-    talk.say("no worker is running: this command runs the job itself (start one for good: `offsitedb worker`)")
-    engine.worker.start(1)
-    thread = threading.Thread(target=_run, args=(engine, job.id), name="job", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        engine.worker.stop()
-        thread.join()
+class _Substitute:
+    """A worker of our own for as long as there is no other: at the start, or when the one there was has gone.
 
+    Another `--wait` counts as a worker while it lasts, but runs its own job only; so this looks again and again.
+    """
 
-def _run(engine: Engine, job_id: str) -> None:
-    try:
-        engine.worker.run(job_id)
-    except OffsiteError:
-        return  # the job's row says what happened; the follower reads it
+    def __init__(self, engine: Engine, job_id: str, talk: Talk) -> None:
+        self._engine = engine
+        self._job_id = job_id
+        self._talk = talk
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+
+    def __enter__(self) -> _Substitute:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        if self._thread is None:
+            return
+        self._stop.set()
+        # who stops waiting does not want to wait for the job's grace period
+        self._engine.worker.stop(grace_s=None if kind is None else 0.0)
+        self._thread.join()
+
+    @property
+    def active(self) -> bool:
+        return self._thread is not None
+
+    def look(self) -> None:
+        """Become a worker if there is none."""
+        if self.active or self._engine.worker.any_alive():
+            return
+        self._talk.say(
+            "no worker is running: this command runs the job itself (start one for good: `offsitedb worker`)"
+        )
+        self._engine.worker.start(1)
+        self._thread = threading.Thread(target=self._run, name="job", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                if self._engine.worker.run(self._job_id) is not None:
+                    return
+            except OffsiteError:
+                return  # the job's row says what happened; the follower reads it
+            self._stop.wait(POLL_S)  # another checkpoint of the connection runs: this one waits for its turn

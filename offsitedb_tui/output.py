@@ -11,13 +11,14 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import typer
 
 from engine.codec import to_plain
-from engine.errors import Internal, OffsiteError
+from engine.errors import Cancelled, ConfigError, Internal, OffsiteError
+from engine.redact import redact
 from screens.present import pad, visible, width
 
 
@@ -67,6 +68,37 @@ class Talk:
             hint = visible(error.hint, keep="\n")
             self.say(f"  → {hint}")
         raise typer.Exit(error.exit_status)
+
+
+def run(app: typer.Typer, arguments: Sequence[str]) -> int:
+    """Run the command line; what it does not understand is reported like every other error. Returns the exit status.
+
+    ``--json`` is looked for in the arguments as they are: what could not be read says nothing about itself.
+    """
+    talk = Talk(as_json="--json" in arguments)
+    try:
+        status = typer.main.get_command(app).main(list(arguments), prog_name="offsitedb", standalone_mode=False)
+    except typer.TyperException as e:
+        return _refuse(e, talk)
+    except typer.Abort:
+        talk.say("interrupted")
+        return Cancelled.exit_status
+    return status if isinstance(status, int) else 0
+
+
+def _refuse(error: typer.TyperException, talk: Talk) -> int:
+    context: typer.Context | None = getattr(error, "ctx", None)
+    text = error.format_message().strip()
+    if context is not None and text == context.get_help().strip() and not talk.as_json:
+        talk.say(text)  # a group called without a verb: its help is the answer
+        return ConfigError.exit_status
+    path = context.command_path if context is not None else "offsitedb"
+    hint = f"Run `{path} --help`: it lists what there is."
+    if redact(text) != text:
+        hint = "A password never belongs on a command line, where every user of the machine can read it: change it now."
+    with suppress(typer.Exit):
+        talk.fail(ConfigError("config.usage", text[:1].lower() + text[1:].rstrip("."), hint=hint))
+    return ConfigError.exit_status
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import shlex
 from dataclasses import replace
 from urllib.parse import unquote
 
+from engine.errors import ConfigError
 from engine.postgres.address import KNOWN_KEYS, Conninfo, build, refuse
 
 __all__ = ["LONGEST", "Conninfo", "parse"]
@@ -37,7 +38,8 @@ _PERCENT = re.compile(r"%[0-9A-Fa-f]{2}")
 _ENCODE_HINT = (
     "Percent-encode the special characters of the password: @ is %40, / is %2F, ? is %3F, # is %23, : is %3A, % is %25."
 )
-_DOTNET = re.compile(r"(?:^|;)\s*(?:host|server|data source)\s*=[^;]*(?:;|$)", re.IGNORECASE)
+_PAIR = re.compile(r"(?:" + "|".join(sorted(KNOWN_KEYS)) + r")\s*=")
+_DOTNET = re.compile(r"(?:^|;)\s*(?:host|server|data source)\s*=[^;]*;?", re.IGNORECASE)
 _DOTNET_NAMES = {
     "server": "host",
     "data source": "host",
@@ -84,7 +86,7 @@ def _read(text: str, notes: tuple[str, ...]) -> Conninfo:
         return _read_command(text)
     if _SCHEME.match(text):
         return _read_url(text, notes)
-    if _DOTNET.search(text) and ";" in text:
+    if _DOTNET.search(text) and not _reads_as_pairs(text):
         return build(_split_dotnet(text), notes)
     if re.match(r"[A-Za-z_][A-Za-z0-9_]*\s*=", text):
         return build(_split_pairs(text), notes)
@@ -98,7 +100,9 @@ def _strip(text: str) -> str:
     """Take away what came along in the paste: spaces, quotes, a semicolon or comma, ``NAME=`` of an .env file."""
     for _ in range(6):
         before = text
-        text = text.strip().strip("\ufeff\u200b").rstrip(";,").strip()
+        text = text.strip().strip("\ufeff\u200b")
+        if not _PAIR.match(text):  # there it may be the end of a value
+            text = text.rstrip(";,").strip()
         if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"`" and text[0] not in text[1:-1]:
             text = text[1:-1]
         if len(text) > 1 and text[0] + text[-1] in ("“”", "‘’", "<>", "«»"):
@@ -207,7 +211,7 @@ def _scheme_hint(scheme: str) -> str:
     if scheme.startswith("prisma"):
         return "Prisma Accelerate is not a database: paste the DIRECT_URL that starts with postgresql://."
     if scheme in ("http", "https"):
-        return "This is the address of a web page or API: paste the database's own string, postgresql://…"
+        return "This is the address of a web page or API: paste the database's own string, which starts with postgresql://."
     return "Only PostgreSQL can be protected: paste a string that starts with postgresql://."
 
 
@@ -231,6 +235,15 @@ def _split_pairs(text: str) -> dict[str, str]:
     return settings
 
 
+def _reads_as_pairs(text: str) -> bool:
+    """Whether libpq's form fits: known keys, and no semicolon in the host."""
+    try:
+        settings = _split_pairs(text)
+    except ConfigError:
+        return False
+    return settings.keys() <= KNOWN_KEYS and ";" not in settings.get("host", "")
+
+
 def _split_dotnet(text: str) -> dict[str, str]:
     settings: dict[str, str] = {}
     for part in re.findall(r"(?:[^;\"']|\"[^\"]*\"|'[^']*')+", text):
@@ -249,7 +262,7 @@ _DOTNET_SSLMODE = {"verifyfull": "verify-full", "verifyca": "verify-ca"}
 
 
 def _command(text: str) -> bool:
-    return re.match(r"(?:PG[A-Z]+=\S+\s+)*(?:\S*/)?psql\s", text) is not None
+    return re.match(r"(?:PG[A-Z]+=(?:'[^']*'|\"[^\"]*\"|\S+)\s+)*(?:\S*/)?psql\s", text) is not None
 
 
 def _read_command(text: str) -> Conninfo:

@@ -68,10 +68,10 @@ class WorkerFacet:
             self._wake_next(job_id)
         return state
 
-    def stop(self) -> None:
-        """Let running jobs end within the grace period, put the rest back, and sign off."""
+    def stop(self, *, grace_s: float | None = None) -> None:
+        """Let running jobs end within ``grace_s`` seconds (default: the setting), put the rest back, and sign off."""
         if self._runner is not None:
-            self._runner.stop(self._engine.settings.worker.grace_s)
+            self._runner.stop(self._engine.settings.worker.grace_s if grace_s is None else grace_s)
         self._stop.set()
         if self._thread is not None:
             self._thread.join()

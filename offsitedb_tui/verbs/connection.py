@@ -11,6 +11,7 @@ import typer
 from engine.errors import ConfigError, PreflightFailed
 from engine.model import CheckStatus
 from engine.model.views import PreflightView
+from engine.service.postgres import DEFAULT_ROLE, grant_recipe
 from offsitedb_tui.opening import open_engine
 from offsitedb_tui.options import AsJson
 from offsitedb_tui.output import Talk, speaking
@@ -19,9 +20,7 @@ from screens.present import human_bytes, visible
 app = typer.Typer(no_args_is_help=True, help="The databases that are protected.")
 
 UrlStdin = Annotated[bool, typer.Option("--url-stdin", help="Read the connection string from stdin.")]
-AcceptEmpty = Annotated[
-    bool, typer.Option("--accept-empty", help="Accept a source of which no row can be read.")
-]
+AcceptEmpty = Annotated[bool, typer.Option("--accept-empty", help="Accept a source of which no row can be read.")]
 T = TypeVar("T")
 GLYPHS = {CheckStatus.OK: "✓", CheckStatus.INFO: "i", CheckStatus.WARN: "!", CheckStatus.FAIL: "✗"}
 
@@ -57,7 +56,9 @@ def edit(
     """Change what is given; the result is tested before it is saved."""
     with speaking(as_json=as_json) as talk, open_engine() as engine:
         if not (url_stdin or ask_url or destination is not None or accept_empty is not None):
-            raise ConfigError("config.invalid", "nothing to change", hint="Say --url, --url-stdin, --destination or --accept-empty.")
+            raise ConfigError(
+                "config.invalid", "nothing to change", hint="Say --url, --url-stdin, --destination or --accept-empty."
+            )
         text = _connection_string(url_stdin=url_stdin) if url_stdin or ask_url else None
         view, found = _explaining(
             talk,
@@ -135,13 +136,18 @@ def remove(name: str) -> None:
 
 @app.command()
 def grants(
-    schema: Annotated[list[str] | None, typer.Option("--schema", metavar="S", help="Repeat for each schema.")] = None,
+    schema: Annotated[
+        list[str] | None,
+        typer.Option("--schema", metavar="S", help="Only this schema; repeat for each (default: all)."),
+    ] = None,
+    role: Annotated[str, typer.Option("--role", metavar="R", help="The role to make.")] = DEFAULT_ROLE,
+    database: Annotated[
+        str | None, typer.Option("--database", metavar="D", help="Its name (default: where the SQL is run).")
+    ] = None,
 ) -> None:
-    """The SQL for a read-only role, ready to paste."""
-    from engine.postgres.grants import recipe
-
+    """The SQL for a read-only role, ready to paste into any client."""
     with speaking(as_json=False) as talk:
-        talk.show(recipe(tuple(schema or ("public",))))
+        talk.show(grant_recipe(tuple(schema or ()), role=role, database=database))
 
 
 def show_preflight(found: PreflightView, talk: Talk) -> None:
@@ -180,7 +186,9 @@ def _connection_string(*, url_stdin: bool) -> str:
         text = typer.prompt("Connection string", hide_input=True, err=True)
     else:
         raise ConfigError(
-            "config.invalid", "no connection string was given", hint="Say --url-stdin and pipe it in: it never belongs on a command line."
+            "config.invalid",
+            "no connection string was given",
+            hint="Say --url-stdin and pipe it in: it never belongs on a command line.",
         )
     if not text.strip():
         raise ConfigError("config.conninfo", "the connection string is empty")
