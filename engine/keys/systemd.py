@@ -85,8 +85,9 @@ def render_install(catalog_id: str, epoch: int, *, unit: str = "offsitedb-worker
     path = f"{_STORE_DIRECTORY}/{name}"
     drop_in = f"/etc/systemd/system/{unit}.d/offsitedb-key.conf"
     return f"""\
-# Run as root. The key is read from standard input: pipe it in, never type it on a command line.
+# Run as root. The key goes through a pipe: it is never on a command line, on the screen or in a file in clear.
 install -d -m 0700 {_STORE_DIRECTORY}
+offsitedb key install-systemd --print-key |
 systemd-creds encrypt --name={shlex.quote(name)} - {shlex.quote(path)}
 
 # Give it to the service.
