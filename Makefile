@@ -28,6 +28,9 @@ format: .venv/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+bench: .venv/.dev
+	$(BIN)/python -m bench
+
 lock: .venv/.dev
 	$(PIP) install -q uv
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --generate-hashes --group build --no-header pyproject.toml -o requirements.lock

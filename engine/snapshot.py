@@ -32,7 +32,7 @@ from engine.keys.recovery import RecoveryPublic
 from engine.keys.seals import seal_blob
 from engine.keys.wrap import new_dek, unwrap_dek, wrap_dek
 from engine.model import ConnectionRecord, Counts, Destination, Snapshot, SnapshotDetails, TableCount, Versions
-from engine.postgres import dump
+from engine.postgres import dump, export
 from engine.postgres.conninfo import Conninfo
 from engine.postgres.inventory import not_captured
 from engine.postgres.tools import Toolset
@@ -73,7 +73,7 @@ class _Sealed:
     tables: tuple[TableCount, ...]
     counts: Counts
     taken_at: datetime
-    plan: dump.Plan
+    plan: export.Plan
 
 
 class SnapshotTaker:
@@ -162,28 +162,19 @@ class SnapshotTaker:
         expected_plain, expected_sealed = expected
         with ExitStack() as stack:
             context.report(Progress(Phase.LOCK, 0, None, Unit.STEPS, "locking tables, exporting a snapshot"))
-            exported = stack.enter_context(
-                dump.export_snapshot(
-                    source.conninfo,
-                    dump.plan_of(found.facts, found.inventory),
-                    application_name=application_name,
-                    lock_timeout_s=timeout_s,
-                    cancel=context.cancel,
-                )
-            )
-            taken_at = self._clock.now()
-            upload = stack.enter_context(
-                target.storage.begin_upload(object_key, expected_bytes=expected_sealed, cancel=context.cancel)
-            )
-            child = stack.enter_context(
+            exported, child = stack.enter_context(
                 dump.start_dump(
-                    exported,
                     source.conninfo,
+                    export.plan_of(found.facts, found.inventory),
                     toolset,
                     application_name=application_name,
                     lock_timeout_s=timeout_s,
+                    clock=self._clock,
                     cancel=context.cancel,
                 )
+            )
+            upload = stack.enter_context(
+                target.storage.begin_upload(object_key, expected_bytes=expected_sealed, cancel=context.cancel)
             )
             counting = stack.enter_context(dump.Counting(exported, context.cancel, lambda done, total: None))
             try:
@@ -207,7 +198,7 @@ class SnapshotTaker:
             context.report(Progress(Phase.REGISTER, 0, None, Unit.STEPS, "completing the upload"))
             info = upload.commit()
             assert info.size_bytes == result.size_bytes
-            return _Sealed(result, tables, exported.counts_kind, taken_at, exported.plan)
+            return _Sealed(result, tables, exported.counts_kind, exported.taken_at, exported.plan)
 
     def _describe(
         self,

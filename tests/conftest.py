@@ -2,7 +2,10 @@
 
 pytest_plugins = [
     "tests.fixtures.source",
+    "tests.fixtures.awkward",
     "tests.fixtures.installation",
     "tests.fixtures.fire",
+    "tests.fixtures.program",
+    "tests.fixtures.shop",
     "tests.fixtures.postgres_server",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from urllib.parse import quote
 
 import psycopg
@@ -13,7 +14,7 @@ from engine.errors import ConfigError
 from engine.postgres.address import SSLMODES, Conninfo
 from engine.postgres.conninfo import parse
 
-words = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1, max_size=30)
+words = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=30)
 names = words.filter(lambda s: s[0] not in "[<{$")
 hosts = st.sampled_from(["h.example", "db_1.internal", "127.0.0.1", "2001:db8::1", "/run/my pg", "::1"])
 conninfos = st.builds(
@@ -84,10 +85,8 @@ def test_key_value_is_never_read_otherwise_than_by_libpq(tail: str) -> None:
 
 @given(st.text(max_size=120))
 def test_any_text_is_understood_or_refused(text: str) -> None:
-    try:
-        parse(text)
-    except ConfigError as e:
-        assert e.code == "config.conninfo"
+    with contextlib.suppress(ConfigError):
+        assert parse(text).host
 
 
 @given(st.text(st.sampled_from(list("ab:@/?#%=&[],4")), max_size=30))

@@ -185,6 +185,37 @@ def test_a_source_that_ends_because_it_was_killed_is_no_whole_dump() -> None:
     assert caught.value.code == "job.cancelled"
 
 
+def test_a_killed_source_may_end_before_the_pipeline_hears_of_the_cancel() -> None:
+    cancel, killed, waiting = CancelToken(), threading.Event(), threading.Event()
+    read = reader_of(ROWS)
+    outcome: list[BaseException | pipeline.SealResult] = []
+
+    def dump(size: int) -> bytes:
+        if piece := read(size):
+            return piece
+        waiting.set()
+        killed.wait(30)
+        return b""
+
+    def run() -> None:
+        try:
+            outcome.append(seal_into(dump, lambda data: None, cancel=cancel))
+        except Cancelled as e:
+            outcome.append(e)
+
+    sealing = threading.Thread(target=run)
+
+    def kill() -> None:
+        killed.set()
+        sealing.join(30)
+
+    with cancel.on_cancel(kill):
+        sealing.start()
+        waiting.wait(30)
+        cancel.cancel()
+    assert [type(o) for o in outcome] == [Cancelled]
+
+
 def test_the_reason_for_a_cancel_is_told_and_not_the_torn_end() -> None:
     cancel = CancelToken()
     reason = SourceError("pg.snapshot-lost", "the session is gone")

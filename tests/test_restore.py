@@ -145,7 +145,8 @@ def test_a_count_runs_nobodys_code_as_superuser(
     )
     origin.run(
         "SET canary.off = '1'",
-        f"CREATE FUNCTION f() RETURNS int IMMUTABLE LANGUAGE plpgsql AS $${body}$$",
+        f"CREATE FUNCTION write() RETURNS int LANGUAGE plpgsql AS $${body}$$",
+        "CREATE FUNCTION f() RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'begin return public.write(); end'",
         "CREATE TABLE t (id int)",
         "INSERT INTO t VALUES (1)",
         "CREATE INDEX ON t ((public.f() + id))",
@@ -155,6 +156,28 @@ def test_a_count_runs_nobodys_code_as_superuser(
         tables = (TableCount("public", "t", 1, only_rows="WHERE public.f() = 1"),)
         assert count_rows(cluster, outcome.dbname, tables, CancelToken()) == {("public", "t"): 1}
         assert not marker.exists()
+
+
+def test_code_cannot_come_back_as_the_superuser(drill: Drill, origin: Source) -> None:
+    """The scratch superuser needs no password on the socket; whoever reaches it from inside is still turned away."""
+    where = "host=%s user=offsitedb_scratch dbname=postgres password=x"
+    connect = f"format('{where}', current_setting('unix_socket_directories'))"
+    origin.run(
+        "CREATE EXTENSION dblink",
+        "CREATE FUNCTION rise(int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN"
+        " IF current_setting('canary.off', true) = '1' THEN RETURN true; END IF;"
+        f" PERFORM public.dblink_exec({connect}, 'ALTER ROLE offsitedb_owner SUPERUSER'); RETURN true; END $$",
+        "SET canary.off = '1'",
+        "CREATE TABLE t (id int CHECK (rise(id)))",
+        "INSERT INTO t VALUES (1)",
+    )
+    extensions = (Extension("dblink", "1.2", "public"),)
+    with drill(origin.dump(), Capture(replace(NEEDS, extensions=extensions))) as (cluster, outcome):
+        assert [f.message.split(":")[0] for f in outcome.failures] == ["the rows of table public.t are lost"]
+        with cluster.connect() as conn:
+            assert conn.execute("SELECT rolsuper FROM pg_roles WHERE rolname = 'offsitedb_owner'").fetchone() == (
+                False,
+            )
 
 
 def test_objects_of_superusers_are_skipped_by_name(drill: Drill, origin: Source) -> None:

@@ -191,8 +191,9 @@ def test_an_empty_mount_point_is_not_filled(root: Path) -> None:
     root.mkdir()
     storage = LocalStorage(root, destination_id=DESTINATION_ID)
     for call in (lambda: storage.put("x", b"x"), lambda: storage.stat("x"), lambda: list(storage.list())):
-        with refused("store.unreachable"):
+        with refused("store.unreachable") as caught:
             call()
+        assert "does not hold the file OFFSITEDB-DESTINATION" in caught.value.message
     assert list(root.iterdir()) == []
 
 

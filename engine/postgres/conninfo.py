@@ -86,7 +86,7 @@ def _read(text: str, notes: tuple[str, ...]) -> Conninfo:
         return _read_command(text)
     if _SCHEME.match(text):
         return _read_url(text, notes)
-    if _DOTNET.search(text) and not _reads_as_pairs(text):
+    if ";" in text and _DOTNET.search(text) and not _reads_as_pairs(text):
         return build(_split_dotnet(text), notes)
     if re.match(r"[A-Za-z_][A-Za-z0-9_]*\s*=", text):
         return build(_split_pairs(text), notes)

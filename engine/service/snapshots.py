@@ -45,7 +45,7 @@ class SnapshotsFacet:
                         "config.not-found", f"{name} has no snapshot yet", hint=f"Take one: `offsitedb checkpoint {name} --wait`."
                     )
                 return newest.id
-            found = catalogs.snapshots.find(tx, text)
+            found = catalogs.snapshots.find(tx, text) if text else []  # an unset shell variable names no snapshot
         if not found:
             raise ConfigError("config.not-found", f"there is no snapshot {text!r}", hint="List them: `offsitedb ledger`.")
         if len(found) > 1:
