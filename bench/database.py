@@ -6,7 +6,8 @@ import psycopg
 
 TABLES = """
 CREATE TABLE account (
-    id bigint PRIMARY KEY, email text NOT NULL, name text NOT NULL, settings jsonb NOT NULL, created_at timestamptz NOT NULL
+    id bigint PRIMARY KEY, email text NOT NULL, name text NOT NULL, settings jsonb NOT NULL,
+    created_at timestamptz NOT NULL
 );
 CREATE TABLE event (
     id bigint NOT NULL, account bigint NOT NULL, kind text NOT NULL, body text NOT NULL, amount numeric(12, 2),
@@ -40,19 +41,22 @@ def fill(url: str, gigabytes: float) -> int:
         conn.execute("SELECT setseed(0.5)")
         conn.execute(
             "INSERT INTO account SELECT g, 'user' || g || '@example.org', md5(g::text),"
-            " jsonb_build_object('plan', g % 5, 'tags', md5((g * 7)::text)), timestamptz '2024-01-01' + g * interval '3 min'"
+            " jsonb_build_object('plan', g %% 5, 'tags', md5((g * 7)::text)),"
+            " timestamptz '2024-01-01' + g * interval '3 min'"
             " FROM generate_series(1, %s::bigint) g",
             [accounts],
         )
         conn.execute(
             "INSERT INTO event SELECT g, 1 + (g * 7919) %% %s, (ARRAY['view','click','buy','share'])[1 + g %% 4],"
             " md5(g::text) || ' ' || md5((g * 31)::text) || ' seen from ' || (g %% 251) || '.' || (g %% 241),"
-            " (g %% 100000) / 100.0, timestamptz '2024-01-01' + g * interval '11 s' FROM generate_series(1, %s::bigint) g",
+            " (g %% 100000) / 100.0, timestamptz '2024-01-01' + g * interval '11 s'"
+            " FROM generate_series(1, %s::bigint) g",
             [accounts, int(EVENTS_PER_GB * gigabytes)],
         )
         conn.execute(
             "INSERT INTO document SELECT gen_random_uuid(), 1 + (g * 104729) %% %s, 'Title ' || g,"
-            " repeat(md5(g::text) || ' lorem ipsum dolor sit amet, consectetur ', 8) FROM generate_series(1, %s::bigint) g",
+            " repeat(md5(g::text) || ' lorem ipsum dolor sit amet, consectetur ', 8)"
+            " FROM generate_series(1, %s::bigint) g",
             [accounts, int(DOCUMENTS_PER_GB * gigabytes)],
         )
         for statement in KEYS.strip().splitlines():

@@ -1,82 +1,63 @@
-"""Interleaved pairs: A B A B …, the ratio pair by pair, medians. Whole processes, timed from outside."""
+"""Interleaved rounds, ratios within the round, medians: the machine's moods touch both sides alike."""
 
 from __future__ import annotations
 
 import os
-import resource
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One run of a whole process tree: seconds on the clock, peak resident set of its largest process in bytes."""
+@dataclass(slots=True)
+class Rounds:
+    """Seconds of each measured thing, one list entry a round."""
 
-    wall_s: float
-    peak_bytes: int
+    seconds: dict[str, list[float]] = field(default_factory=dict)
 
+    def add(self, name: str, seconds: float) -> None:
+        self.seconds.setdefault(name, []).append(seconds)
 
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One of the things compared."""
+    def median(self, name: str) -> float:
+        return statistics.median(self.seconds[name])
 
-    name: str
-    run: Callable[[], Run]
+    def ratios(self, subject: str, peer: str) -> list[float]:
+        """Subject ÷ peer, round by round, sorted."""
+        return sorted(a / b for a, b in zip(self.seconds[subject], self.seconds[peer], strict=True))
 
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Medians of both sides, and the median of the ratios subject ÷ peer."""
-
-    subject: str
-    peer: str
-    subject_s: float
-    peer_s: float
-    ratio: float
-    low: float
-    high: float
-    peak_bytes: int
-    pairs: int
+    def ratio(self, subject: str, peer: str) -> float:
+        """The median of the ratios."""
+        return statistics.median(self.ratios(subject, peer))
 
 
-def compare(subject: Side, peer: Side, pairs: int) -> Comparison:
-    """One warm-up of each, then ``pairs`` pairs in turn."""
-    subject.run()
-    peer.run()
-    mine: list[Run] = []
-    theirs: list[Run] = []
-    for n in range(pairs):
-        for side, kept in ((subject, mine), (peer, theirs)) if n % 2 == 0 else ((peer, theirs), (subject, mine)):
-            kept.append(side.run())
-    ratios = [a.wall_s / b.wall_s for a, b in zip(mine, theirs, strict=True)]
-    return Comparison(
-        subject.name,
-        peer.name,
-        statistics.median(r.wall_s for r in mine),
-        statistics.median(r.wall_s for r in theirs),
-        statistics.median(ratios),
-        min(ratios),
-        max(ratios),
-        max(r.peak_bytes for r in mine),
-        pairs,
-    )
-
-
-def process(argv: Sequence[str], env: Mapping[str, str] | None = None) -> Run:
-    """Run ``argv`` to its end. Raises CalledProcessError."""
+def timed(argv: Sequence[str] | str, env: Mapping[str, str]) -> float:
+    """Seconds on the clock of a whole process, or of a pipeline of /bin/sh given as text. Raises CalledProcessError."""
     began = time.perf_counter()
-    child = subprocess.Popen(argv, env=dict(env) if env is not None else None, stdin=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)
-    wall = time.perf_counter() - began
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise subprocess.CalledProcessError(child.returncode, argv)
-    return Run(wall, usage.ru_maxrss * (1 if os.uname().sysname == "Darwin" else 1024))
+    shell = ["/bin/sh", "-ec", argv] if isinstance(argv, str) else list(argv)
+    subprocess.run(shell, env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
+    return time.perf_counter() - began
 
 
-def own_peak_bytes() -> int:
-    """Peak resident set of this process so far, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if os.uname().sysname == "Darwin" else 1024)
+def peak_bytes(pid: int) -> int:
+    """Peak resident set of a running process in bytes (VmHWM of proc(5)); 0 where there is no /proc."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii") as status:  # noqa: PTH123 - a kernel file, read once
+            for line in status:
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        return 0
+    return 0
+
+
+def machine() -> str:
+    """One line on where this was measured."""
+    model = "unknown processor"
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as info:  # noqa: PTH123 - as above
+            model = next((line.split(":")[1].strip() for line in info if line.startswith("model name")), model)
+    except OSError:
+        pass
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{cores} cores, {model}"

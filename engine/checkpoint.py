@@ -62,15 +62,18 @@ class Checkpoints:
         """Snapshot, then drill."""
         keys = self._opener.keys()
         connection, target = self._target(context)
-        if context.job.snapshot_id is not None:
-            snapshot = self._snapshot(context.job.snapshot_id)
-        else:
-            if context.job.object_key is not None:  # of an attempt that died: it was never registered
-                remove_attempt(target.storage, context.job.object_key)
-            conninfo = self._opener.conninfo(connection, keys)
-            with holding(*conninfo.secrets()):
-                snapshot = self._take(context, Source(connection, conninfo), target, keys)
+        snapshot = self.snapshot(context, keys, connection, target)
         return _outcome(*self._driller.run(context, snapshot, connection, target, keys))
+
+    def snapshot(self, context: JobContext, keys: Keys, connection: ConnectionRecord, target: Target) -> Snapshot:
+        """The job's snapshot: the one that an earlier attempt registered, or a new one."""
+        if context.job.snapshot_id is not None:
+            return self._snapshot(context.job.snapshot_id)
+        if context.job.object_key is not None:  # of an attempt that died: it was never registered
+            remove_attempt(target.storage, context.job.object_key)
+        conninfo = self._opener.conninfo(connection, keys)
+        with holding(*conninfo.secrets()):
+            return self._take(context, Source(connection, conninfo), target, keys)
 
     def drill(self, context: JobContext) -> Outcome:
         """Drill a snapshot that exists."""

@@ -69,7 +69,7 @@ def load(path: Path) -> Settings:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # what is wrong with the home is said where it is opened
         return Settings()
     except (OSError, UnicodeDecodeError) as e:
         raise ConfigError("config.invalid", f"{path.name} cannot be read: {e}") from e

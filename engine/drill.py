@@ -33,6 +33,7 @@ from engine.model import (
     Normalised,
     Skip,
     Snapshot,
+    SnapshotDetails,
     TableResult,
     Timings,
     Verdict,
@@ -99,7 +100,7 @@ class Driller:
 
     def _prove(self, context: JobContext, snapshot: Snapshot, target: Target, keys: Keys, found: _Evidence) -> None:
         cancel, details = context.cancel, snapshot.details
-        found.toolset = self._tools(details.versions.server)
+        found.toolset = self._tools(details)
         run_as = isolation.drill_user()
         sandbox = isolation.choose(required=self._settings.drill.isolation == "required", drill_user=run_as)
         found.isolation = sandbox.facts
@@ -178,11 +179,18 @@ class Driller:
         found.verdict, found.tables = decided.verdict, decided.tables
         found.skips, found.failures = decided.skips, decided.failures
 
-    def _tools(self, server: str | None) -> Toolset:
-        """Programs of the source's own major. Raises CouldNotVerify ``drill.tool-missing``, ``pg.client-floor``."""
-        major = int((server or "0").split(".")[0])
+    def _tools(self, details: SnapshotDetails) -> Toolset:
+        """Programs of the source's own major, the ones that have its extensions first. Raises CouldNotVerify."""
+        major = int((details.versions.server or "0").split(".")[0])
+        needs = details.needs
+        icu = needs.locale_provider == "icu" or any(c.provider == "icu" for c in needs.collations)
         try:
-            toolset = pick([t for t in self._toolsets() if t.has_server], major * 10000)
+            toolset = pick(
+                [t for t in self._toolsets() if t.has_server],
+                major * 10000,
+                extensions=[e.name for e in needs.extensions],
+                needs_icu=icu,
+            )
         except SourceError as e:
             raise CouldNotVerify("drill.tool-missing", e.message, hint=e.hint) from e
         if self._settings.postgres.strict_floor and not toolset.meets_floor:

@@ -18,6 +18,10 @@ CODES: dict[str, tuple[str, str]] = {
         "a connection string that cannot be used",
         "Paste the direct or session-pooler connection string of the database, for example `postgresql://reader:…@host:5432/dbname`.",
     ),
+    "config.home": (
+        "the installation's directories cannot be made or used",
+        "Set OFFSITEDB_HOME (and OFFSITEDB_RUNTIME) to directories that this user may write to.",
+    ),
     "config.name-taken": ("the name is in use", "Choose another name, or remove the old one first."),
     "config.not-found": (
         "no such connection, destination, snapshot or job",

@@ -344,7 +344,7 @@ def open_object(
     snapshot: Snapshot,
     keys: Keys,
     *,
-    write: Callable[[bytes], None] | None,
+    write: Callable[[bytes], object] | None,
     cancel: CancelToken,
     on_progress: Callable[[int, int], None],
 ) -> pipeline.OpenResult:

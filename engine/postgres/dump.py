@@ -7,6 +7,7 @@ true is in ``engine.postgres.export``.
 from __future__ import annotations
 
 import re
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,6 +23,7 @@ from engine.postgres.tools import Toolset, environment
 from engine.process import Child, clean_environment, spawn
 
 _PING_S = 10.0
+_END_S = 10.0
 _PIPE_BYTES = 1 << 20
 _CUT = re.compile(
     r"server closed the connection|terminating connection|could not receive data|connection reset|connection .* lost"
@@ -84,6 +86,8 @@ def _spawn(
         "-Z0",
         "--no-password",
         f"--lock-wait-timeout={int(lock_timeout_s * 1000)}",
+        # libpq has no environment variables for these; where the argument is silent the environment still counts
+        "--dbname=" + " ".join(f"{name}={value}" for name, value in passfile.KEEPALIVE.items()),
         *exported.plan.flags,
     ]
     if exported.snapshot_id is not None:
@@ -100,8 +104,15 @@ def _spawn(
 
 
 def finish_dump(child: Child) -> None:
-    """Wait for pg_dump after its stdout ended. Raises SourceError ``pg.dump-failed`` with its own words."""
-    status = child.wait()
+    """Wait for pg_dump after its stdout ended. Raises SourceError ``pg.dump-failed`` with its own words.
+
+    A pg_dump that still has something to write when nobody reads any more is ended after ten seconds.
+    """
+    try:
+        status = child.wait(_END_S)
+    except subprocess.TimeoutExpired:
+        child.end()
+        status = child.wait()
     if status == 0:
         return
     words = _last_words(child.stderr_tail())

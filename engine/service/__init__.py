@@ -15,6 +15,7 @@ from engine import paths as places
 from engine.catalog import Catalog
 from engine.checkpoint import Checkpoints, Opener
 from engine.clock import Clock, SystemClock
+from engine.errors import ConfigError
 from engine.jobs import Work
 from engine.keys.door import KeyStore, OsKeyring
 from engine.model import Destination, JobKind
@@ -23,7 +24,7 @@ from engine.postgres import tools
 from engine.postgres.tools import Toolset
 from engine.service.connections import ConnectionsFacet
 from engine.service.destinations import DestinationsFacet
-from engine.service.installation import Initialised, actor, initialise
+from engine.service.installation import Initialised, actor, initialise, make_places
 from engine.service.jobs import JobsFacet
 from engine.service.keys import KeysFacet
 from engine.service.ledger import LedgerFacet
@@ -80,15 +81,17 @@ class Engine:
         """Open the installation at ``home`` (default: ``OFFSITEDB_HOME`` or the platform's place).
 
         ``wake`` hands a job id to the queue; ``key_store`` holds the master key instead of the OS keyring (the demo).
-        Raises ConfigError ``config.not-initialised``, CatalogError.
+        Raises ConfigError ``config.not-initialised``, ``config.home``, CatalogError.
         """
         paths = places.locate(home)
         settings = config.load(paths.config)
         catalog = Catalog.open(_where(paths))
-        paths.ensure()
-        return cls(
-            paths, settings, catalog, clock=clock or SystemClock(), wake=wake or _nobody, held_keys=key_store
-        )
+        try:
+            make_places(paths)
+        except ConfigError:
+            catalog.close()
+            raise
+        return cls(paths, settings, catalog, clock=clock or SystemClock(), wake=wake or _nobody, held_keys=key_store)
 
     @classmethod
     def initialise(cls, *, home: Path | None = None, key_store: KeyStore | None = None) -> Initialised:

@@ -40,6 +40,16 @@ def actor() -> str:
         return f"os:{os.geteuid()}"
 
 
+def make_places(paths: Paths) -> None:
+    """Make the installation's directories. Raises ConfigError ``config.home`` where that cannot be done."""
+    try:
+        paths.ensure()
+    except OSError as e:
+        raise ConfigError(
+            "config.home", f"the directories of the installation cannot be made: {e.strerror}: {e.filename}"
+        ) from e
+
+
 def initialise(
     paths: Paths, where: str, clock: Clock, choose: Callable[[], str], store: Callable[[str], KeyStore]
 ) -> Initialised:
@@ -48,7 +58,7 @@ def initialise(
     Raises ConfigError ``config.already-initialised`` and KeyAccessError when no keyring may hold the key; then there
     is no catalog either.
     """
-    paths.ensure()
+    make_places(paths)
     if _exists(where):
         raise ConfigError("config.already-initialised", f"there is an installation at {paths.home}")
     backend = choose()

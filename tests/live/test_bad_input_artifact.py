@@ -29,7 +29,7 @@ def cut(path: Path, size: int) -> None:
 def alter_manifest(path: Path) -> None:
     """Still JSON, still well-formed: only a figure is another."""
     document: dict[str, Any] = json.loads(path.read_bytes())
-    document["size_bytes"] += 1
+    document["manifest"]["size_bytes"] += 1
     path.write_text(json.dumps(document))
 
 

@@ -97,11 +97,15 @@ def test_what_is_no_catalog(
     program: Program, catalog: Path, damage: Callable[[Path], None], status: int, codes: tuple[str, ...]
 ) -> None:
     damage(catalog)
-    before = catalog.read_bytes() if catalog.is_file() else None
+    before = catalog.read_bytes() if damage in (garbage, middle_overwritten) else None
     for verb in ("ledger", "connection list"):
         error = program.call(*verb.split(), "--json").error(status)
         assert error["code"] in codes, error
-    assert (catalog.read_bytes() if catalog.is_file() else None) == before
+    if before is not None:
+        assert catalog.read_bytes() == before, "evidence for whoever repairs it"
+    if damage is another_database:
+        with closing(sqlite3.connect(catalog)) as db:
+            assert db.execute("SELECT name FROM sqlite_schema").fetchall() == [("something_else",)]
     assert program.call("doctor", "--json").document()["initialised"] is False
 
 
@@ -109,7 +113,16 @@ def test_a_home_that_is_a_file(program: Program, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.write_text("a file")
     elsewhere = Program(program.place, {**program.environment, "OFFSITEDB_HOME": str(home)})
-    for verb in ("ledger", "init"):
-        error = elsewhere.run(verb, "--json").error(50 if verb == "ledger" else 50)
-        assert error["code"] == "catalog.unreachable"
+    assert elsewhere.call("ledger", "--json").error(2)["code"] == "config.not-initialised"
+    error = elsewhere.call("init", "--json").error(2)
+    assert error["code"] == "config.home"
+    assert "OFFSITEDB_HOME" in error["hint"]
     assert home.read_text() == "a file"
+
+
+def test_a_runtime_that_is_a_file(program: Program, tmp_path: Path) -> None:
+    runtime = tmp_path / "runtime"
+    runtime.write_text("a file")
+    elsewhere = Program(program.place, {**program.environment, "OFFSITEDB_RUNTIME": str(runtime)})
+    assert elsewhere.call("ledger", "--json").error(2)["code"] == "config.home"
+    assert elsewhere.run("worker").status == 2

@@ -1,0 +1,233 @@
+"""``make bench``: snapshot and drill of a real worker against what people do by hand, in interleaved rounds.
+
+Peers, in the same round on the same database: ``pg_dump -Fc -Z0 | cat >/dev/null`` (the floor: nothing can be faster
+than the server hands out its rows), ``pg_dump -Fc`` as everyone calls it, and for the drill a person's way: fetch,
+decrypt, gunzip, createdb, ``pg_restore -j2`` on a default configuration, count. Writes a table for docs/benchmarks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from bench import database
+from bench.pairs import Rounds, machine, peak_bytes, timed
+from engine import paths as places
+from engine.cancel import CancelToken
+from engine.errors import KeyAccessError
+from engine.keys.door import OsKeyring
+from engine.model import JobState
+from engine.postgres import install, isolation, tools
+from engine.postgres.tools import Toolset, environment
+from engine.process import clean_environment, spawn
+from engine.service import Engine
+from engine.snapshot import open_object
+from offsitedb_tui.demo.held import HeldKey
+from offsitedb_tui.demo.source import Admin, postgres_server
+from offsitedb_tui.follow import follow
+from offsitedb_tui.output import Talk
+
+FLOOR = "pg_dump -Fc -Z0 | cat"
+DUMP = "pg_dump -Fc"
+SNAPSHOT = "snapshot to a folder"
+DRILL = "drill"
+BY_HAND = "drill by hand"
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Everything that a round needs."""
+
+    engine: Engine
+    admin: Admin
+    toolset: Toolset
+    worker_pid: int
+    work: Path
+
+
+def main() -> int:
+    """Fill a database, run the rounds, print and write the table."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--gb", type=float, default=1.0, help="heap of the measured database (default 1)")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path, help="also write the table to this file")
+    arguments = parser.parse_args()
+    root = Path(tempfile.mkdtemp(prefix="odbbench-"))
+    root.chmod(0o711)
+    try:
+        with prepared(root, arguments.gb) as (bench, size):
+            rounds = Rounds()
+            one_round(bench, Rounds())  # warm
+            for n in range(arguments.rounds):
+                one_round(bench, rounds)
+                say(f"round {n + 1}: " + ", ".join(f"{k} {v[-1]:.2f} s" for k, v in rounds.seconds.items()))
+            text = table(rounds, size, peak_bytes(bench.worker_pid), bench.toolset, arguments.rounds)
+        say(text)
+        if arguments.out is not None:
+            arguments.out.write_text(text)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+    return 0
+
+
+@contextmanager
+def prepared(root: Path, gigabytes: float) -> Iterator[tuple[Bench, int]]:
+    """A filled source, an installation and a running worker."""
+    paths = places.locate()
+    found = sorted((t for t in tools.discover(paths) if t.has_server), key=lambda t: t.source != "system")
+    toolset = found[0] if found else install.install(17, paths, cancel=CancelToken(), say=say)
+    os.environ.setdefault("OFFSITEDB_RUNTIME", str(paths.runtime))
+    os.environ["OFFSITEDB_HOME"] = str(root / "home")
+    with postgres_server(toolset, root / "source", keep=False, cancel=CancelToken()) as admin:
+        with psycopg.connect(admin.url(), autocommit=True) as conn:
+            conn.execute("CREATE DATABASE bench TEMPLATE template0")
+        say(f"filling about {gigabytes:g} GB …")
+        size = database.fill(admin.url("bench"), gigabytes)
+        with installation(root / "home") as (engine, held):
+            engine.destinations.add_folder("here", root / "destination")
+            engine.connections.add("bench", "here", admin.url("bench"))
+            with worker(root, held) as pid:
+                while not engine.worker.any_alive():
+                    CancelToken().wait(0.05)
+                yield Bench(engine, admin, toolset, pid, root / "work"), size
+
+
+def one_round(bench: Bench, rounds: Rounds) -> None:
+    """Each measured thing once, the product's job between its peers."""
+    env = libpq(bench)
+    rounds.add(FLOOR, timed(f"{bench.toolset.bindir}/pg_dump -Fc -Z0 bench | cat >/dev/null", env))
+    ended = follow(bench.engine, bench.engine.jobs.checkpoint("bench"), Talk(as_json=True), None)
+    if ended.state is not JobState.SUCCEEDED:
+        raise SystemExit(f"the checkpoint failed: {ended.error}")
+    attempt = bench.engine.ledger.of_job(ended.id)
+    assert attempt.snapshot is not None
+    assert attempt.drill is not None
+    _, record = bench.engine.snapshots.show(attempt.snapshot.id)
+    rounds.add(SNAPSHOT, record.details.duration_s)
+    rounds.add(DRILL, attempt.drill.timings.total_s)
+    rounds.add(BY_HAND, drill_by_hand(bench, attempt.snapshot.id, env))
+    rounds.add(DUMP, timed(f"{bench.toolset.bindir}/pg_dump -Fc bench | cat >/dev/null", env))
+
+
+def drill_by_hand(bench: Bench, snapshot_id: str, env: dict[str, str]) -> float:
+    """Fetch, decrypt and gunzip into a file, createdb, pg_restore -j2 on the default configuration, count."""
+    bench.work.mkdir(exist_ok=True)
+    copy, plain = bench.work / "copy.odb", bench.work / "plain.dump"
+    _, record = bench.engine.snapshots.show(snapshot_id)
+    keys = bench.engine.keys.open()
+    folder = bench.engine.destinations.list()[0].where
+    began = time.perf_counter()
+    shutil.copyfile(Path(folder) / record.object_key, copy)
+    with plain.open("wb") as out, copy.open("rb") as source:
+        open_object(
+            iter(lambda: source.read(1 << 20), b""),
+            record,
+            keys,
+            write=out.write,
+            cancel=CancelToken(),
+            on_progress=lambda _sealed, _plain: None,
+        )
+    programs = bench.toolset.bindir
+    timed(f"{programs}/createdb -T template0 by_hand", env)
+    timed(f"{programs}/pg_restore -j2 -d by_hand {plain}", env)
+    with psycopg.connect(bench.admin.url("by_hand")) as conn:
+        for name in ("account", "event", "document"):
+            conn.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(name)))
+    seconds = time.perf_counter() - began
+    timed(f"{programs}/dropdb by_hand", env)
+    copy.unlink()
+    plain.unlink()
+    return seconds
+
+
+def libpq(bench: Bench) -> dict[str, str]:
+    env = clean_environment(environment(bench.toolset))
+    return env | {
+        "PGHOST": "127.0.0.1",
+        "PGPORT": str(bench.admin.port),
+        "PGUSER": "postgres",
+        "PGPASSWORD": bench.admin.password,  # a throw-away server of our own
+        "LC_ALL": "C.UTF-8",
+    }
+
+
+@contextmanager
+def installation(home: Path) -> Iterator[tuple[Engine, HeldKey | None]]:
+    """A throw-away installation; its key leaves the keyring afterwards."""
+    held: HeldKey | None = None
+    try:
+        OsKeyring().choose()
+    except KeyAccessError:
+        held = HeldKey()
+    made = Engine.initialise(home=home, key_store=held)
+    import huey_config  # late: it makes the queue's file where OFFSITEDB_HOME says
+
+    with Engine.open(home=home, key_store=held, wake=huey_config.wake) as engine:
+        try:
+            yield engine, held
+        finally:
+            engine.key_store(made.backend).delete(made.catalog_id, 1)
+
+
+@contextmanager
+def worker(root: Path, held: HeldKey | None) -> Iterator[int]:
+    """The real worker process; its pid."""
+    fds = () if held is None else (held.to_memory_file(),)
+    argv = [sys.executable, "-m", "offsitedb_tui", "worker", "--workers", "1"]
+    if fds:
+        argv = [sys.executable, "-m", "offsitedb_tui.demo.held", str(fds[0])]
+    env = clean_environment({k: v for k, v in os.environ.items() if k.startswith("OFFSITEDB_") or k == "HOME"})
+    with (root / "worker.log").open("wb") as log:
+        with spawn(argv, name="worker", cancel=CancelToken(), env=env, pass_fds=fds, stdout=log) as child:
+            yield child.pid
+            child.end(grace_s=15)
+
+
+def table(rounds: Rounds, size: int, peak: int, toolset: Toolset, count: int) -> str:
+    """The result as Markdown."""
+    rows = [
+        (SNAPSHOT, FLOOR, "≤ 1.15"),
+        (SNAPSHOT, DUMP, "≤ 0.33"),
+        (DRILL, BY_HAND, "≤ 0.85"),
+    ]
+    sandbox = isolation.choose(required=False, drill_user=isolation.drill_user()).facts.sandbox
+    lines = [
+        f"Database of {size / 1e9:.2f} GB on disk, PostgreSQL {toolset.version}, Python {platform.python_version()},"
+        f" {machine()}, sandbox {sandbox}; {count} interleaved rounds after one warm-up, medians.",
+        "",
+        "| measured | s | against | s | ratio (min–max) | goal |",
+        "|---|---|---|---|---|---|",
+    ]
+    for subject, peer, goal in rows:
+        ratios = rounds.ratios(subject, peer)
+        lines.append(
+            f"| {subject} | {rounds.median(subject):.2f} | {peer} | {rounds.median(peer):.2f} |"
+            f" {rounds.ratio(subject, peer):.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f}) | {goal} |"
+        )
+    lines += ["", f"Peak resident set of the worker process over all rounds: {peak / 2**20:.0f} MiB (goal: 150 MiB)."]
+    return "\n".join(lines) + "\n"
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    try:
+        raise SystemExit(main())
+    except subprocess.CalledProcessError as e:
+        raise SystemExit(f"a peer failed: {e}") from e
