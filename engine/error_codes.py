@@ -185,6 +185,26 @@ CODES: dict[str, tuple[str, str]] = {
         "reading or writing the destination failed",
         "Read the system's message above and run `offsitedb destination test NAME`.",
     ),
+    "store.credentials": (
+        "the provider refuses the access key or its secret",
+        "Look the key up at the provider, then add the destination again with OFFSITEDB_S3_ACCESS_KEY_ID and OFFSITEDB_S3_SECRET_ACCESS_KEY.",
+    ),
+    "store.clock": (
+        "this machine's clock and the provider's are too far apart",
+        "Set the clock: `timedatectl set-ntp true`, or whatever keeps time on this machine.",
+    ),
+    "store.no-bucket": (
+        "there is no such bucket at the provider",
+        "Check bucket, endpoint and region; buckets are made at the provider, not here.",
+    ),
+    "store.region": (
+        "the bucket is in another region than the one that was said",
+        "Look the region up at the provider and say it with `--region`.",
+    ),
+    "store.tls": (
+        "an encrypted connection that can be trusted cannot be made",
+        "For a private CA give its certificate: `offsitedb destination add NAME --bucket B --ca-file CA.pem …`.",
+    ),
     "store.timeout": ("the destination did not answer in time", "Check the network, then run the command again."),
     # -- FormatError (40)
     "format.header": (
@@ -241,7 +261,7 @@ CODES: dict[str, tuple[str, str]] = {
         "the catalog was written by a newer version",
         "Update OffsiteDB console to the version that wrote the catalog.",
     ),
-    "catalog.unreachable": ("the catalog cannot be opened", "Check OFFSITEDB_HOME and OFFSITEDB_DATABASE_URL."),
+    "catalog.unreachable": ("the catalog cannot be opened", "Check OFFSITEDB_HOME and OFFSITEDB_DATABASE_URL, and that there is room on the disk."),
     "catalog.damaged": (
         "the catalog is damaged",
         "Restore the catalog from a copy; the artifacts and manifests at the destinations are not affected.",

@@ -38,13 +38,14 @@ def decide(
     """Compare every captured table and weigh skips and failures.
 
     ``lost``: captured tables that cannot exist without something that was not captured. Each stands among ``skips``
-    with its reason; it has no restored count and is not held against the copy.
+    with its reason; it has no restored count and is not held against the copy. Without any skip it is.
     """
     tables = tuple(
         TableResult(t.schema, t.table, t.rows if counts is Counts.EXACT else None, restored.get((t.schema, t.table)))
         for t in expected
     )
-    compared = [t for t in tables if (t.schema, t.table) not in lost]
+    excused = lost if skips else ()  # a table that vanished without a word is a difference
+    compared = [t for t in tables if (t.schema, t.table) not in excused]
     wrong = [*failures, *(f for t in compared if (f := _difference(t, counts)) is not None)]
     named = [*skips, UNCOUNTED] if counts is Counts.NONE else list(skips)
     if wrong:

@@ -32,7 +32,7 @@ from engine.keys.recovery import RecoveryPublic
 from engine.keys.seals import seal_blob
 from engine.keys.wrap import new_dek, unwrap_dek, wrap_dek
 from engine.model import ConnectionRecord, Counts, Destination, Snapshot, SnapshotDetails, TableCount, Versions
-from engine.postgres import dump, export
+from engine.postgres import dump, exported
 from engine.postgres.conninfo import Conninfo
 from engine.postgres.inventory import not_captured
 from engine.postgres.tools import Toolset
@@ -40,6 +40,7 @@ from engine.preflight import Preflight
 from engine.progress import Phase, Progress, Unit
 from engine.storage.base import Storage
 from engine.stream import container, pipeline
+from engine.stream.watchdog import Watchdog
 from engine.version import VERSION
 
 
@@ -73,7 +74,7 @@ class _Sealed:
     tables: tuple[TableCount, ...]
     counts: Counts
     taken_at: datetime
-    plan: export.Plan
+    plan: exported.Plan
 
 
 class SnapshotTaker:
@@ -93,14 +94,15 @@ class SnapshotTaker:
         """
         started = self._clock.monotonic()
         context.report(Progress(Phase.PREFLIGHT, 0, None, Unit.STEPS, "looking at what can be captured"))
-        found = preflight.run(
-            source.conninfo,
-            toolsets=self._toolsets(),
-            accept_empty=source.record.accept_empty,
-            cancel=context.cancel,
-            clock=self._clock,
-            job=context.job.id[:12],
-        )
+        with Watchdog(context.cancel, self._settings.snapshot.stall_timeout_s):
+            found = preflight.run(
+                source.conninfo,
+                toolsets=self._toolsets(),
+                accept_empty=source.record.accept_empty,
+                cancel=context.cancel,
+                clock=self._clock,
+                job=context.job.id[:12],
+            )
         preflight.raise_if_blocking(found)
         toolset = self._usable(found)
         with self._catalog.write() as tx:
@@ -162,17 +164,19 @@ class SnapshotTaker:
         expected_plain, expected_sealed = expected
         with ExitStack() as stack:
             context.report(Progress(Phase.LOCK, 0, None, Unit.STEPS, "locking tables, exporting a snapshot"))
-            exported, child = stack.enter_context(
-                dump.start_dump(
-                    source.conninfo,
-                    export.plan_of(found.facts, found.inventory),
-                    toolset,
-                    application_name=application_name,
-                    lock_timeout_s=timeout_s,
-                    clock=self._clock,
-                    cancel=context.cancel,
+            with Watchdog(context.cancel, timeout_s + self._settings.snapshot.stall_timeout_s) as watchdog:
+                exported, child = stack.enter_context(
+                    dump.start_dump(
+                        source.conninfo,
+                        exported.plan_of(found.facts, found.inventory),
+                        toolset,
+                        application_name=application_name,
+                        lock_timeout_s=timeout_s,
+                        clock=self._clock,
+                        cancel=context.cancel,
+                        on_answer=watchdog.touch,
+                    )
                 )
-            )
             upload = stack.enter_context(
                 target.storage.begin_upload(object_key, expected_bytes=expected_sealed, cancel=context.cancel)
             )

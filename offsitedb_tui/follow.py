@@ -25,27 +25,39 @@ CLEAR = "\r\x1b[K"
 def follow(engine: Engine, job: JobView, talk: Talk, timeout_s: float | None) -> JobView:
     """Wait until ``job`` has ended or is blocked. Raises StillRunning after ``timeout_s`` seconds; the job goes on."""
     line = _Line()
-    started = time.monotonic()
     with _Substitute(engine, job.id, talk) as substitute, line:
-        while True:
-            now = engine.jobs.get(job.id)
-            if now.state.ended or now.state is JobState.BLOCKED:
-                return now
-            substitute.look()
-            line.update(now)
-            if timeout_s is not None and time.monotonic() - started >= timeout_s:
-                raise _still_running(job, timeout_s, without_worker=substitute.active)
-            line.pause()
+        try:
+            return _follow(engine, job, line, substitute, timeout_s)
+        except KeyboardInterrupt:
+            talk.say(_what_becomes_of_it(job, without_worker=substitute.active))
+            raise
 
 
-def _still_running(job: JobView, timeout_s: float, *, without_worker: bool) -> StillRunning:
+def _follow(engine: Engine, job: JobView, line: _Line, substitute: _Substitute, timeout_s: float | None) -> JobView:
+    started = time.monotonic()
+    while True:
+        now = engine.jobs.get(job.id)
+        if now.state.ended or now.state is JobState.BLOCKED:
+            return now
+        substitute.look()
+        line.update(now)
+        if timeout_s is not None and time.monotonic() - started >= timeout_s:
+            goes_on = "waits for a worker" if substitute.active else "goes on"
+            raise StillRunning(
+                "job.still-running",
+                f"the job has not ended after {timeout_s:g} s and {goes_on}",
+                hint=_what_becomes_of_it(job, without_worker=substitute.active),
+                context={"job": job.id},
+            )
+        line.pause()
+
+
+def _what_becomes_of_it(job: JobView, *, without_worker: bool) -> str:
+    """What somebody who waits no longer should know."""
     short = job.id[:12]
-    message = f"the job has not ended after {timeout_s:g} s and goes on"
-    hint = f"Follow it with `offsitedb jobs show {short}`."
     if without_worker:
-        message = f"the job has not ended after {timeout_s:g} s and waits for a worker"
-        hint = f"Start a worker with `offsitedb worker`, then follow the job with `offsitedb jobs show {short}`."
-    return StillRunning("job.still-running", message, hint=hint, context={"job": job.id})
+        return f"Start a worker with `offsitedb worker`, then follow the job with `offsitedb jobs show {short}`."
+    return f"Follow it with `offsitedb jobs show {short}`; `offsitedb jobs cancel {short}` stops it."
 
 
 class _Line:

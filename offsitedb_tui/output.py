@@ -21,7 +21,6 @@ from engine.errors import Cancelled, ConfigError, Internal, OffsiteError
 from engine.redact import redact
 from screens.present import pad, visible, width
 
-
 _NUMBER = re.compile(r"[0-9][0-9,.]*( [kMGT]?B| s)?|–?")
 
 

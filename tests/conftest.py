@@ -6,6 +6,7 @@ pytest_plugins = [
     "tests.fixtures.installation",
     "tests.fixtures.fire",
     "tests.fixtures.program",
+    "tests.fixtures.ceph",
     "tests.fixtures.shop",
     "tests.fixtures.postgres_server",
 ]

@@ -240,7 +240,7 @@ def test_a_round_trip_names_the_step_that_failed(inner: Storage, tmp_path: Path)
     (root / "v1").write_text("in the way")
     tested = inner.test(CancelToken())
     assert not tested.ok
-    assert [step.ok for step in tested.steps] == [False, None, None, None, None, None]
+    assert [step.ok for step in tested.steps] == [False, *[None] * 6]
     assert tested.steps[0].error is not None
     assert tested.steps[0].error.code == "store.exists"
 

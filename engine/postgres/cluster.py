@@ -12,7 +12,7 @@ import select
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +22,7 @@ import psycopg
 from engine.cancel import CancelToken
 from engine.config import DrillSettings
 from engine.errors import CouldNotVerify
+from engine.postgres import template
 from engine.postgres.isolation import Sandbox
 from engine.postgres.scratch import SOCKET_PORT, ScratchDir, end_survivors
 from engine.process import Child, clean_environment, run, spawn
@@ -141,10 +142,9 @@ def scratch_cluster(
 
     Raises CouldNotVerify ``drill.scratch`` with the server's own words.
     """
-    _initdb(scratch, toolset, sandbox, cancel)
-    alive, held = (
-        os.pipe()
-    )  # every process of the server inherits one end: end of file on the other says that all are gone
+    _make_data(scratch, toolset, sandbox, cancel)
+    # every process of the server inherits one end of the pipe: end of file on the other says that all are gone
+    alive, held = os.pipe()
     try:
         try:
             with _spawn_server(scratch, toolset, sandbox, cancel, held) as child:
@@ -184,6 +184,20 @@ def _spawn_server(
             yield child
     except OSError as e:
         raise CouldNotVerify("drill.scratch", f"the scratch server could not be started: {e}") from e
+
+
+def _make_data(scratch: ScratchDir, toolset: ServerPrograms, sandbox: Sandbox, cancel: CancelToken) -> None:
+    """An initialised data directory: from the template, or by initdb, which then becomes the template."""
+    kept = template.template_of(scratch.path.parent, toolset.bindir, toolset.version)
+    if kept.exists():
+        try:
+            template.copy(kept, scratch.data, scratch.run_as)
+            return
+        except OSError as e:
+            raise CouldNotVerify("drill.scratch", f"the scratch cluster's files could not be copied: {e}") from e
+    _initdb(scratch, toolset, sandbox, cancel)
+    with suppress(OSError):  # without a template the next drill runs initdb again
+        template.keep(scratch.data, kept, scratch.path)
 
 
 def _initdb(scratch: ScratchDir, toolset: ServerPrograms, sandbox: Sandbox, cancel: CancelToken) -> None:

@@ -18,7 +18,8 @@ from engine.errors import OffsiteError, SourceError
 from engine.model import TableCount
 from engine.postgres import passfile
 from engine.postgres.conninfo import Conninfo
-from engine.postgres.export import ATTEMPTS, ExportedSnapshot, Plan, open_exporter
+from engine.postgres.export import ATTEMPTS, open_exporter
+from engine.postgres.exported import ExportedSnapshot, Plan
 from engine.postgres.tools import Toolset, environment
 from engine.process import Child, clean_environment, spawn
 
@@ -43,15 +44,21 @@ def start_dump(
     lock_timeout_s: float,
     clock: Clock,
     cancel: CancelToken,
+    on_answer: Callable[[], None],
 ) -> Iterator[tuple[ExportedSnapshot, Child]]:
     """An exported snapshot and pg_dump of it, which holds its locks; starts over when a table was rewritten before.
 
     Custom format, uncompressed, on the child's stdout. Use :func:`finish_dump` to learn whether the stream was whole.
-    Raises SourceError: ``pg.lock-timeout`` naming who holds the lock, ``pg.schema-changing``, ``pg.snapshot-lost``.
+    ``on_answer`` as in ``open_exporter``. Raises SourceError: ``pg.lock-timeout`` naming who holds the lock, ``pg.schema-changing``, ``pg.snapshot-lost``.
     """
     plan = first
     with open_exporter(
-        conninfo, application_name=application_name, lock_timeout_s=lock_timeout_s, clock=clock, cancel=cancel
+        conninfo,
+        application_name=application_name,
+        lock_timeout_s=lock_timeout_s,
+        clock=clock,
+        cancel=cancel,
+        on_answer=on_answer,
     ) as exporter:
         for _ in range(ATTEMPTS):
             exported = exporter.export(plan)

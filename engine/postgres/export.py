@@ -1,4 +1,4 @@
-"""One consistent look at a source: locks, an exported MVCC snapshot, and exact row counts in it.
+"""One consistent look at a source: locks, then an exported MVCC snapshot that pg_dump and the counts share.
 
 The order is what makes a count true (docs/ARCHITECTURE.md, "Exact counts"): the inventory is taken in an earlier
 transaction; the *guard* session locks every table; only then does the *exporter* session take its snapshot, and the
@@ -15,11 +15,9 @@ from __future__ import annotations
 import os
 import select
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
 
 import psycopg
 from psycopg import sql
@@ -27,9 +25,10 @@ from psycopg import sql
 from engine.cancel import CancelToken
 from engine.clock import Clock
 from engine.errors import OffsiteError, SourceError
-from engine.model import Counts, Inventory, ServerFacts, TableCount, TableEntry
+from engine.model import ServerFacts
 from engine.postgres.conninfo import Conninfo
-from engine.postgres.inventory import dump_flags, take_inventory
+from engine.postgres.exported import ExportedSnapshot, Plan, lost, plan_of, read_files
+from engine.postgres.inventory import take_inventory
 from engine.postgres.session import Connection, connect, translate
 from engine.process import Child
 
@@ -38,34 +37,11 @@ ATTEMPTS = 40
 _LOCK_BATCH = 100
 _LOOK_S = 0.02
 _QUICK_LOCK = "100ms"
-_NARROW = """
-SELECT DISTINCT ON (c.oid) n.nspname::text, c.relname::text, a.attname::text
-FROM pg_catalog.pg_class c
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-WHERE c.relkind = 'r' AND EXISTS (
-    SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL))
-ORDER BY c.oid, a.attlen < 0, a.attlen, a.attnum
-"""
-_FILES = """
-SELECT n.nspname::text, c.relname::text, c.oid::text || '/' || c.relfilenode::text
-FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p')
-"""
 _WAITING = (
     "SELECT pid FROM pg_catalog.pg_stat_activity WHERE usename = current_user AND wait_event_type = 'Lock'"
     " AND application_name = pg_catalog.current_setting('application_name')"
 )
 _GONE = (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName, psycopg.errors.WrongObjectType)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a dump of one inventory needs: taken before the locks, true after them."""
-
-    facts: ServerFacts
-    inventory: Inventory
-    flags: tuple[str, ...]
 
 
 def make_plan(conn: Connection, facts: ServerFacts) -> Plan:
@@ -75,95 +51,24 @@ def make_plan(conn: Connection, facts: ServerFacts) -> Plan:
     return plan_of(facts, inventory)
 
 
-def plan_of(facts: ServerFacts, inventory: Inventory) -> Plan:
-    """The plan that follows from an inventory."""
-    return Plan(facts, inventory, dump_flags(inventory, facts.major))
-
-
-class ExportedSnapshot:
-    """A transaction with one MVCC snapshot for pg_dump and the counts to share."""
-
-    def __init__(
-        self, conn: Connection, conninfo: Conninfo, plan: Plan, snapshot_id: str | None, taken_at: datetime
-    ) -> None:
-        self.plan = plan
-        self.taken_at = taken_at
-        self.snapshot_id = snapshot_id
-        self._conn = conn
-        self._conninfo = conninfo
-
-    @property
-    def counts_kind(self) -> Counts:
-        """``exact`` unless this server cannot export a snapshot at all."""
-        return Counts.EXACT if self.snapshot_id is not None else Counts.NONE
-
-    def count(self, cancel: CancelToken, on_table: Callable[[int, int], None]) -> tuple[TableCount, ...]:
-        """Rows of every captured table in the snapshot; leaves that may trade rows are summed at their root.
-
-        ``on_table(done, total)`` after each. Raises SourceError; ``pg.snapshot-lost`` when the session went away.
-        """
-        entries = _grouped(self.plan.inventory.tables)
-        narrow = self._narrow_columns()
-        counts: list[TableCount] = []
-        for n, (entry, is_group) in enumerate(entries, 1):
-            cancel.check()
-            column = None if is_group or entry.only_rows else narrow.get((entry.schema, entry.table))
-            rows = self._count_copied(entry, column) if column is not None else self._count(entry, is_group)
-            counts.append(TableCount(entry.schema, entry.table, rows, entry.only_rows, is_group))
-            on_table(n, len(entries))
-        return tuple(counts)
-
-    def ping(self) -> None:
-        """Prove that the session, and with it the snapshot, is alive. Raises SourceError ``pg.snapshot-lost``."""
-        self._execute(sql.SQL("SELECT 1"))
-
-    def files(self) -> dict[tuple[str, str], str]:
-        """Identity and file of every table as the snapshot sees them."""
-        return _files(self._execute(sql.SQL(_FILES)))
-
-    def _count(self, entry: TableEntry, is_group: bool) -> int:
-        row = self._execute(_count_query(entry, is_group)).fetchone()
-        assert row is not None
-        assert isinstance(row[0], int)
-        return row[0]
-
-    def _narrow_columns(self) -> dict[tuple[str, str], str]:
-        """Tables whose indexes hold expressions, each with its narrowest column.
-
-        Planning ``count(*)`` inlines the functions of such indexes, and one that needs a search_path fails in our
-        session although pg_dump reads the table without planning anything.
-        """
-        rows = self._execute(sql.SQL(_NARROW)).fetchall()
-        return {(str(schema), str(table)): str(column) for schema, table, column in rows}
-
-    def _count_copied(self, entry: TableEntry, column: str) -> int:
-        """Rows counted as lines of a COPY of one column: it reads like pg_dump, ONLY included, and plans nothing."""
-        query = sql.SQL("COPY {} ({}) TO STDOUT").format(
-            sql.Identifier(entry.schema, entry.table), sql.Identifier(column)
-        )
-        with self._translated(), self._conn.cursor().copy(query) as copy:
-            return sum(bytes(block).count(b"\n") for block in copy)
-
-    def _execute(self, query: sql.SQL | sql.Composed) -> psycopg.Cursor[tuple[object, ...]]:
-        with self._translated():
-            return self._conn.execute(query)
-        raise AssertionError
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except psycopg.Error as e:
-            if self._conn.broken or self._conn.closed:
-                raise _lost(e) from e
-            raise translate(e, self._conninfo) from e
+def _nothing() -> None:
+    return None
 
 
 @contextmanager
 def open_exporter(
-    conninfo: Conninfo, *, application_name: str, lock_timeout_s: float, clock: Clock, cancel: CancelToken
+    conninfo: Conninfo,
+    *,
+    application_name: str,
+    lock_timeout_s: float,
+    clock: Clock,
+    cancel: CancelToken,
+    on_answer: Callable[[], None] = _nothing,
 ) -> Iterator[Exporter]:
-    """The two sessions of an export; a cancel ends whatever they do. Raises SourceError."""
+    """The two sessions of an export; a cancel ends whatever they do. Raises SourceError.
+
+    ``on_answer`` is called whenever the server has answered; between two calls lie ``lock_timeout_s`` at the most.
+    """
     with (
         connect(conninfo, application_name=application_name, cancel=cancel) as guard,
         connect(conninfo, application_name=application_name, cancel=cancel) as conn,
@@ -171,7 +76,7 @@ def open_exporter(
         cancel.on_cancel(_closer(conn)),
     ):
         try:
-            yield Exporter(conninfo, guard, conn, lock_timeout_s, clock, cancel)
+            yield Exporter(conninfo, guard, conn, lock_timeout_s, clock, cancel, on_answer)
         except OffsiteError:
             cancel.check()  # a session that was closed by the cancel reports its own torn end
             raise
@@ -201,7 +106,9 @@ class Exporter:
         lock_timeout_s: float,
         clock: Clock,
         cancel: CancelToken,
+        on_answer: Callable[[], None],
     ) -> None:
+        self._on_answer = on_answer
         self._conninfo = conninfo
         self._guard = guard
         self._conn = conn
@@ -221,6 +128,7 @@ class Exporter:
             self._cancel.wait(min(0.02 * attempt, 0.5))
             self._cancel.check()
             self._end()
+            self._on_answer()
             with self._translated(plan):
                 if self._lock_guard(plan):
                     snapshot_id = self._take_snapshot(plan)
@@ -259,7 +167,7 @@ class Exporter:
                 return not contended  # its own words say why; when others were let in first, it may be them
             if not self._locked and not self._relock(exported.plan, _QUICK_LOCK):
                 return False
-            now = _files(self._guard.execute(_FILES.encode()))
+            now = read_files(self._guard)
         then = exported.files()
         if any(then.get(name) != now.get(name) for name in exported.plan.inventory.lock):
             return False
@@ -324,7 +232,9 @@ class Exporter:
         """Backends of this job that wait for a lock. Takes a moment, so that callers may loop."""
         self._cancel.wait(_LOOK_S)
         self._guard.execute("SELECT pg_catalog.pg_stat_clear_snapshot()")  # or a transaction sees the same for ever
-        return {int(str(row[0])) for row in self._guard.execute(_WAITING).fetchall()}
+        waiting = {int(str(row[0])) for row in self._guard.execute(_WAITING).fetchall()}
+        self._on_answer()
+        return waiting
 
     def _end(self) -> None:
         _end_transaction(self._conn)
@@ -342,13 +252,8 @@ class Exporter:
             ) from e
         except psycopg.Error as e:
             if self._conn.broken or self._guard.broken:
-                raise _lost(e) from e
+                raise lost(e) from e
             raise translate(e, self._conninfo) from e
-
-
-def _lost(error: psycopg.Error) -> SourceError:
-    context = {"server": str(error)}
-    return SourceError("pg.snapshot-lost", "the session that held the snapshot was lost", context=context, retry=True)
 
 
 def _has_spoken(child: Child) -> bool:
@@ -367,10 +272,6 @@ def _lock_all(conn: Connection, plan: Plan, timeout: str) -> None:
             sql.SQL("ONLY {}").format(sql.Identifier(s, t)) for s, t in lock[i : i + _LOCK_BATCH]
         )
         conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names))
-
-
-def _files(found: psycopg.Cursor[tuple[object, ...]]) -> dict[tuple[str, str], str]:
-    return {(str(schema), str(table)): str(file) for schema, table, file in found.fetchall()}
 
 
 def _who_holds(guard: Connection, plan: Plan) -> str:
@@ -418,26 +319,3 @@ def _end_transaction(conn: Connection) -> None:
     except psycopg.Error:
         if not (conn.broken or conn.closed):
             raise
-
-
-def _grouped(tables: Sequence[TableEntry]) -> list[tuple[TableEntry, bool]]:
-    """Each table once; leaves of a group replaced by one entry for the group's root."""
-    seen: set[tuple[str, str]] = set()
-    out: list[tuple[TableEntry, bool]] = []
-    for entry in tables:
-        if entry.group is None:
-            out.append((entry, False))
-        elif entry.group not in seen:
-            seen.add(entry.group)
-            out.append((TableEntry(entry.group[0], entry.group[1]), True))
-    return out
-
-
-def _count_query(entry: TableEntry, is_group: bool) -> sql.Composed:
-    relation = sql.Identifier(entry.schema, entry.table)
-    only = sql.SQL("") if is_group else sql.SQL("ONLY ")
-    query = sql.SQL("SELECT pg_catalog.count(*) FROM {}{}").format(only, relation)
-    if entry.only_rows:
-        # the extension's own dump condition, from pg_extension.extcondition: SQL that pg_dump itself runs verbatim
-        query += sql.SQL(" ") + sql.SQL(entry.only_rows)
-    return query

@@ -96,18 +96,22 @@ def later_tables_of_owners(schema: str, role: str) -> str:
     An owner on whose behalf the administrator may not act is named in a notice and left out.
     """
     name, who = literal(schema), literal(role)
-    return _block(f"""DECLARE o name; k text; BEGIN
-  FOR o IN SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class
-      WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = {name}) AND relkind IN ('r', 'p', 'm', 'S') LOOP
-    BEGIN
-      FOREACH k IN ARRAY ARRAY['TABLES', 'SEQUENCES'] LOOP
-        EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA %I GRANT SELECT ON %s TO %I', o, {name}, k, {who});
-      END LOOP;
-    EXCEPTION WHEN insufficient_privilege THEN
-      RAISE NOTICE 'later tables of % in % are not covered: run this as % or a superuser', o, {name}, o;
-    END;
-  END LOOP;
-END""")
+    lines = [
+        "DECLARE o name; k text; BEGIN",
+        "  FOR o IN SELECT DISTINCT pg_get_userbyid(relowner) FROM pg_class",
+        f"      WHERE relnamespace = to_regnamespace(quote_ident({name})) AND relkind IN ('r', 'p', 'm', 'S') LOOP",
+        "    BEGIN",
+        "      FOREACH k IN ARRAY ARRAY['TABLES', 'SEQUENCES'] LOOP",
+        "        EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA %I GRANT SELECT ON %s TO %I',",
+        f"          o, {name}, k, {who});",
+        "      END LOOP;",
+        "    EXCEPTION WHEN insufficient_privilege THEN",
+        "      RAISE NOTICE 'later tables of % are not covered: run this as that role or as a superuser', o;",
+        "    END;",
+        "  END LOOP;",
+        "END",
+    ]
+    return _block("\n".join(lines))
 
 
 def _block(body: str) -> str:

@@ -41,8 +41,17 @@ _COUNTED_KINDS = {
     "DEFAULT ACL": "default privileges are not replayed",
 }
 _PLUMBING = frozenset({"ENCODING", "STDSTRINGS", "SEARCHPATH"})
-_FOLDED_KINDS = frozenset({"MATERIALIZED VIEW DATA", "SEQUENCE SET", "STATISTICS DATA"})
-"""Second halves of an object: left out with it without being named again."""
+_FOLDED_KINDS = frozenset(
+    {
+        "MATERIALIZED VIEW DATA",
+        "SEQUENCE SET",
+        "STATISTICS DATA",
+        "PUBLICATION TABLE",
+        "PUBLICATION TABLES IN SCHEMA",
+        "SUBSCRIPTION TABLE",
+    }
+)
+"""Second halves and members of an object: left out with it without being named again."""
 
 _LANGUAGE = re.compile(r'\n    LANGUAGE ("(?:[^"]|"")+"|\w+)([^\n]*)')
 _FILE_FDW = re.compile(r"^CREATE SERVER .*? FOREIGN DATA WRAPPER file_fdw\b", re.DOTALL)

@@ -30,8 +30,8 @@ from engine.service.keys import KeysFacet
 from engine.service.ledger import LedgerFacet
 from engine.service.snapshots import SnapshotsFacet
 from engine.service.worker import WorkerFacet
-from engine.storage.opening import open_destination
 from engine.storage.base import Storage
+from engine.storage.opening import open_destination
 
 __all__ = ["Engine", "Initialised"]
 

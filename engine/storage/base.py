@@ -3,8 +3,9 @@
 The room moves bytes and knows nothing of artifacts, keys or schedules. It refuses keys that leave the destination, it
 never overwrites an object unless it is told to, and it never shows an object that is not whole.
 
-Keys. Relative, ``/``-separated, UTF-8: see :func:`validate_key`. A key is never the directory part of another key.
-Segments that begin with ``.partial-`` and the root name ``OFFSITEDB-DESTINATION`` belong to the backends.
+Keys. Relative, ``/``-separated, UTF-8: see :func:`validate_key`. Nobody gives a key that is the directory part of
+another key: a folder refuses it (``store.exists``), a bucket could hold both. Segments that
+begin with ``.partial-`` and the root name ``OFFSITEDB-DESTINATION`` belong to the backends.
 
 Objects. An object is written once and does not change; only ``put(replace=True)`` exchanges one, whole and at once.
 ``modified_at`` is the destination's clock, good for people and ages, not for order.
@@ -12,8 +13,9 @@ Objects. An object is written once and does not change; only ``put(replace=True)
 Uploads. ``begin_upload`` → ``write`` … → ``commit`` or ``abort``, all from one thread.
   * Before ``commit`` returns nothing is seen at the key: ``stat``, ``read`` and ``list`` do not know of it.
   * When ``commit`` returns the object is whole, durable and as long as what was written (``store.size-mismatch``
-    otherwise, and then the object is taken away again). Of several uploads to one key exactly one commits, the others
-    get ``store.exists``; ``begin_upload`` may say so early.
+    otherwise, and then the object is taken away again, where that is allowed). Of several uploads to one key exactly
+    one commits, the others get ``store.exists``; ``begin_upload`` may say so early. At the very same moment that holds
+    only where the destination has conditional writes: a folder has, providers of buckets differ.
   * ``commit`` that raised leaves nothing at the key, or, where the answer was lost, a whole object: ask ``stat``.
   * ``abort`` leaves nothing, is idempotent, is a no-op after ``commit``, and works when the token has been cancelled.
   * Leaving the ``with`` block without ``commit`` aborts; a failing abort becomes a note on the error that led to it.
@@ -98,6 +100,8 @@ class TestStep:
     ok: bool | None
     detail: str
     error: OffsiteError | None = None
+    info: bool = False
+    """The step says something that is worth knowing and that nothing depends on."""
 
 
 @dataclass(frozen=True, slots=True)

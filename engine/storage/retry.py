@@ -8,6 +8,7 @@ jittered, and end at once when the job is cancelled.
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -41,11 +42,62 @@ class RetryPolicy:
     attempts: int = 5
     first_s: float = 0.5
     cap_s: float = 30.0
+    within_s: float = 90.0
+    """No further try begins so long after the first: a destination that hangs costs each try its whole timeout."""
 
     def delay_s(self, failures: int, spread: float) -> float:
         """The wait after so many failures in a row; ``spread`` in [0, 1) is the jitter."""
         full: float = min(self.cap_s, self.first_s * 2.0 ** (failures - 1))
         return full * (0.5 + spread / 2)
+
+
+class Patience:
+    """Counts the failures of one piece of work and waits after each; says when it is enough."""
+
+    def __init__(
+        self,
+        policy: RetryPolicy,
+        cancel: CancelToken,
+        wait: Waiter = CancelToken.wait,
+        spread: Callable[[], float] = random.random,
+    ) -> None:
+        self._policy = policy
+        self._cancel = cancel
+        self._wait = wait
+        self._spread = spread
+        self.failures = 0
+        self._since = time.monotonic()
+
+    def progress(self) -> None:
+        """Something succeeded: what fails from now on is another failure."""
+        self.failures = 0
+        self._since = time.monotonic()
+
+    def bear(self, error: OffsiteError) -> None:
+        """Wait before the next try, or raise ``error`` when there is to be none."""
+        self.failures += 1
+        late = time.monotonic() - self._since >= self._policy.within_s
+        if not error.retry or late or self.failures >= self._policy.attempts or self._cancel.cancelled:
+            raise error
+        self._wait(self._cancel, self._policy.delay_s(self.failures, self._spread()))
+        if self._cancel.cancelled:
+            raise error
+
+
+def insist(
+    call: Callable[[], T],
+    policy: RetryPolicy,
+    cancel: CancelToken,
+    wait: Waiter = CancelToken.wait,
+    spread: Callable[[], float] = random.random,
+) -> T:
+    """What ``call`` gives, tried again after errors that say ``retry``. Raises the last StoreError."""
+    patience = Patience(policy, cancel, wait, spread)
+    while True:
+        try:
+            return call()
+        except StoreError as error:
+            patience.bear(error)
 
 
 class RetryingStorage:
@@ -94,21 +146,21 @@ class RetryingStorage:
     ) -> Iterator[bytes]:
         """As the contract says; after a failure it goes on behind the last byte, if the object is still the same."""
         first = self._try(lambda: self._inner.stat(key), cancel)
-        failures = given = 0
+        patience = self._patience(cancel)
+        given = 0
         while True:
             rest = None if length is None else length - given
             try:
-                if failures:
+                if patience.failures:
                     self._expect_same(first)
                 for block in self._inner.read(
                     key, cancel=cancel, offset=offset + given, length=rest, chunk_bytes=chunk_bytes
                 ):
-                    failures = 0
                     given += len(block)
                     yield block
+                    patience.progress()  # after it was taken: the time that the taker needs is not ours
             except StoreError as error:
-                failures += 1
-                self._pause(error, failures, cancel)
+                patience.bear(error)
             else:
                 return
 
@@ -128,18 +180,17 @@ class RetryingStorage:
         return self._try(delete) or tries > 1
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
-        failures = 0
+        patience = self._patience(self._cancel)
         last = b""
         while True:
             try:
                 for info in self._inner.list(prefix):
                     if info.key.encode() > last:
-                        failures = 0
                         last = info.key.encode()
                         yield info
+                        patience.progress()
             except StoreError as error:
-                failures += 1
-                self._pause(error, failures, self._cancel)
+                patience.bear(error)
             else:
                 return
 
@@ -160,21 +211,10 @@ class RetryingStorage:
         self._try(upload.abort)
 
     def _try(self, call: Callable[[], T], cancel: CancelToken | None = None) -> T:
-        failures = 0
-        while True:
-            try:
-                return call()
-            except StoreError as error:
-                failures += 1
-                self._pause(error, failures, cancel or self._cancel)
+        return insist(call, self._policy, cancel or self._cancel, self._wait, self._spread)
 
-    def _pause(self, error: OffsiteError, failures: int, cancel: CancelToken) -> None:
-        """Wait before the next try, or raise ``error`` when there is to be none."""
-        if not error.retry or failures >= self._policy.attempts or cancel.cancelled:
-            raise error
-        self._wait(cancel, self._policy.delay_s(failures, self._spread()))
-        if cancel.cancelled:
-            raise error
+    def _patience(self, cancel: CancelToken) -> Patience:
+        return Patience(self._policy, cancel, self._wait, self._spread)
 
 
 class _PatientUpload(Upload):

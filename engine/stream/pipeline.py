@@ -283,18 +283,25 @@ class _Arriving:
         yield from self.pull()
 
     def pull(self) -> Iterator[bytes]:
-        """The chunks as they come. Raises FormatError ``format.trailing`` beyond the recorded size."""
+        """The chunks as they come, up to the recorded size; then FormatError ``format.trailing``.
+
+        What lies before is handed out first: another artifact in this one's place is told by its header, not its size.
+        """
+        self._refuse_longer()
         for chunk in self._chunks:
             self._cancel.check()
             if not chunk:
                 continue
             self.sha256.update(chunk)
             self.size_bytes += len(chunk)
-            if self._limit_bytes is not None and self.size_bytes > self._limit_bytes:
-                raise FormatError(
-                    "format.trailing", f"the object is longer than the {self._limit_bytes} bytes recorded"
-                )
-            yield chunk
+            over = 0 if self._limit_bytes is None else max(0, self.size_bytes - self._limit_bytes)
+            if over < len(chunk):
+                yield chunk[: len(chunk) - over]
+            self._refuse_longer()
+
+    def _refuse_longer(self) -> None:
+        if self._limit_bytes is not None and self.size_bytes > self._limit_bytes:
+            raise FormatError("format.trailing", f"the object is longer than the {self._limit_bytes} bytes recorded")
 
 
 def _open(

@@ -154,7 +154,7 @@ def _show_places(
     talk.show(f"  catalog    {paths.catalog}")
     talk.show(f"  log        {paths.logs / 'worker.log'}")
     talk.show(f"  source     {source.data if keep else 'removed (--keep leaves it)'}")
-    talk.show(f"  scratch    {paths.scratch} (empty again)")
+    talk.show(f"  scratch    {paths.scratch} (no cluster is left)")
     talk.show(f"  binaries   {made.engine.toolsets()[0].bindir}")
     if not keep:
         gone = "gone with the demo" if made.held is not None else "removed from the keyring again"

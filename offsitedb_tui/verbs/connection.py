@@ -153,9 +153,8 @@ def grants(
 def show_preflight(found: PreflightView, talk: Talk) -> None:
     """Findings first, each with what it means and the exact cure."""
     captured = found.captured
-    talk.show(
-        f"{captured.tables} of {captured.tables_in_source} tables can be captured · database {human_bytes(captured.database_bytes)}"
-    )
+    size = human_bytes(captured.database_bytes)
+    talk.show(f"{captured.tables} of {captured.tables_in_source} tables can be captured · database {size}")
     for check in found.checks:
         talk.show(f"  {GLYPHS[check.status]} {visible(check.detail)}")
         for line in (check.fix_sql or "").splitlines():

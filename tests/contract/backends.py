@@ -12,6 +12,9 @@ from engine.storage.base import Storage
 from engine.storage.faulty import FaultyStorage
 from engine.storage.local import LocalStorage, prepare_folder
 from engine.storage.retry import RetryingStorage
+from engine.storage.s3.address import bucket_address
+from engine.storage.s3.backend import BucketStorage
+from engine.storage.s3.bucket import BucketKey
 
 DESTINATION_ID = "5d" * 16
 
@@ -32,12 +35,31 @@ def faultless(root: Path) -> Storage:
 BACKENDS: dict[str, Callable[[Path], Storage]] = {"local": local, "retry": retrying, "faulty": faultless}
 
 
+BUCKETS: dict[str, Callable[[Storage], Storage]] = {
+    "bucket": lambda storage: storage,
+    "retry bucket": lambda storage: RetryingStorage(storage, cancel=CancelToken()),
+}
+"""The same on a real S3 server."""
+
+
+def nowhere(root: Path) -> Storage:
+    """A bucket at a port where nobody listens: for what must be refused before anything is sent."""
+    del root
+    address = bucket_address(provider="ceph", bucket="nowhere", endpoint="http://127.0.0.1:9")
+    return BucketStorage(address, BucketKey("nobody", "nothing"))
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A backend and the folder beneath it."""
+    """A backend, and what lies beneath it: files of a folder, or objects and uploads of a bucket."""
 
     storage: Storage
-    root: Path
+    beneath: Callable[[], set[str]]
+    tree: bool = True
+
+    def leftovers(self) -> set[str]:
+        """What lies there that is neither a marker nor an empty directory of keys."""
+        return self.beneath() - {"OFFSITEDB-DESTINATION", "v1"}
 
 
 def upload(storage: Storage, key: str, data: bytes, cancel: CancelToken | None = None) -> None:

@@ -39,7 +39,17 @@ def resign_manifest(path: Path) -> None:
     path.write_text(json.dumps({key: value for key, value in document.items() if "sig" not in key}))
 
 
-DAMAGES: dict[str, tuple[Callable[[Path, Path], None], int, str]] = {
+def make_directory(odb: Path) -> None:
+    odb.unlink()
+    odb.mkdir()
+
+
+def make_link(odb: Path) -> None:
+    odb.unlink()
+    odb.symlink_to("/etc/passwd")
+
+
+DAMAGES: dict[str, tuple[Callable[[Path, Path], object], int, str]] = {
     # case -> (what is done to artifact and manifest, exit status of verify, code)
     "header flipped": (lambda odb, _: flip(odb, 12), 40, "format."),
     "middle flipped": (lambda odb, _: flip(odb, odb.stat().st_size // 2), 40, "format."),
@@ -50,8 +60,8 @@ DAMAGES: dict[str, tuple[Callable[[Path, Path], None], int, str]] = {
     "extended": (lambda odb, _: odb.write_bytes(odb.read_bytes() + b"\0"), 40, "format."),
     "not ours": (lambda odb, _: odb.write_bytes(b"PGDMP" + bytes(5000)), 40, "format."),
     "artifact removed": (lambda odb, _: odb.unlink(), 30, "store.missing"),
-    "artifact is a directory": (lambda odb, _: (odb.unlink(), odb.mkdir()) and None, 30, "store.missing"),
-    "artifact is a link": (lambda odb, _: (odb.unlink(), odb.symlink_to("/etc/passwd")) and None, 30, "store.bad-key"),
+    "artifact is a directory": (lambda odb, _: make_directory(odb), 30, "store.missing"),
+    "artifact is a link": (lambda odb, _: make_link(odb), 30, "store.bad-key"),
     "manifest removed": (lambda _, manifest: manifest.unlink(), 30, "store.missing"),
     "manifest altered": (lambda _, manifest: alter_manifest(manifest), 40, "format.manifest"),
     "manifest unsigned": (lambda _, manifest: resign_manifest(manifest), 40, "format.manifest"),

@@ -115,7 +115,7 @@ def test_a_destination_that_is_not_there(shop: Shop, tmp_path: Path, what: Calla
                 refused(shop, 30, "store.unreachable")
         assert sorted(p.name for p in tmp_path.rglob("*") if p.suffix in (".odb", ".json")) == []
         if what is not_mounted:
-            assert os.listdir(folder) == [], "an empty mount point is not filled"
+            assert list(folder.iterdir()) == [], "an empty mount point is not filled"
 
 
 def test_a_read_only_destination(shop: Shop) -> None:

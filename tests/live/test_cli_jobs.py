@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +93,7 @@ def test_a_day_with_a_worker(shop: Shop) -> None:
         check_attempt(document)
         assert "no worker" not in asked.err
         job = document["job"]["id"]
-        wait_until(lambda: program.job("shop")[1].ended, "the checkpoint that nobody waits for")
+        wait_until(lambda: program.idle("shop"), "the checkpoint that nobody waits for")
         assert program.call("jobs", "show", job, "--json").document()["state"] == "succeeded"
         people = program.run("checkpoint", "shop", "--tag", "[@click=app.quit()]x", "--wait")
         assert people.status == 0, people.err
@@ -176,7 +176,7 @@ def test_waiting_has_an_end(shop: Shop) -> None:
     with running_worker(shop.program.place):
         with_worker = shop.program.run("checkpoint", "shop", "--wait", "--timeout", "0.1", "--json").error(75)
         assert "goes on" in with_worker["message"]
-        wait_until(lambda: shop.program.job("shop")[1].ended, "the job to go on without its caller")
+        wait_until(lambda: shop.program.idle("shop"), "the job to go on without its caller")
     assert shop.program.job("shop")[1] is JobState.SUCCEEDED
 
 
@@ -216,12 +216,11 @@ def ensure_snapshot(shop: Shop) -> None:
 
 def at_once(shop: Shop, count: int) -> list[Any]:
     """``count`` checkpoints asked for at the same moment, each waited for."""
-    started = [shop.program.start("checkpoint", "shop", "--wait", "--json") for _ in range(count)]
-    try:
+    with ExitStack() as stack:
+        started = [
+            stack.enter_context(shop.program.start("checkpoint", "shop", "--wait", "--json")) for _ in range(count)
+        ]
         ended = [process.communicate(timeout=120) for process in started]
-    finally:
-        for process in started:
-            process.kill()
     return [proven(_json(out, err)) for out, err in ended]
 
 

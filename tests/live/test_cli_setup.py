@@ -58,7 +58,8 @@ def test_every_reading_verb_before_init(program: Program, tmp_path: Path) -> Non
     empty = Program(program.place, {**program.environment, "OFFSITEDB_HOME": str(tmp_path / "none")})
     for verb in (
         "ledger", "destination list", "destination test x", "connection list", "connection show x", "connection test x",
-        "connection preflight x", "checkpoint x", "drill x", "snapshot show x", "snapshot verify x", "jobs", "jobs list",
+        "connection preflight x", "checkpoint x", "drill x", "snapshot show x", "snapshot verify x", "jobs",
+        "jobs list",
         "jobs show x", "jobs cancel x", "key status", "key restore",
     ):  # fmt: skip
         error = empty.call(*verb.split(), "--json").error(2)
@@ -191,9 +192,8 @@ def test_a_connection_string_has_no_place_on_the_command_line(program: Program, 
 def test_help_is_an_answer(program: Program) -> None:
     helped = program.run("--help")
     assert helped.status == 0
-    for (
-        verb
-    ) in "init destination connection checkpoint ledger snapshot drill jobs worker doctor postgres key demo".split():
+    verbs = ("init", "destination", "connection", "checkpoint", "ledger", "snapshot", "drill", "jobs", "worker")
+    for verb in (*verbs, "doctor", "postgres", "key", "demo"):
         assert f"\n  {verb} " in helped.out, verb
     assert program.call("destination").status == 2
     assert "Commands:" in program.call("destination").err

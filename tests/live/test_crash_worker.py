@@ -85,7 +85,7 @@ def test_killed_between_the_artifact_and_its_registration(armed: Field) -> None:
             worker.wait()
         assert armed.job(job_id).snapshot_id is None
         assert len(list(armed.place.destination.rglob("*.odb"))) == 1
-    assert_proven_again(settled(armed, job_id))
+        assert_proven_again(settled(armed, job_id))
     assert len(list(armed.place.destination.rglob("*.odb"))) == 1
 
 
@@ -112,6 +112,7 @@ def test_three_workers_that_die_over_a_job_end_it(armed: Field) -> None:
         job_id = armed.ask()
         for _ in range(3):
             with running_worker(armed.place) as worker:
+                wait_descendant(worker.pid, "pg_dump")
                 armed.wait_phase(job_id, "dump")
                 kill(worker)
         with running_worker(armed.place):

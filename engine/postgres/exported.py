@@ -1,0 +1,165 @@
+"""An exported MVCC snapshot, and the exact row counts in it.
+
+The room counts what pg_dump dumps, in the snapshot that it dumps from, and refuses to estimate. How a snapshot comes to
+be that the counts may be trusted in is ``engine.postgres.export``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg
+from psycopg import sql
+
+from engine.cancel import CancelToken
+from engine.errors import SourceError
+from engine.model import Counts, Inventory, ServerFacts, TableCount, TableEntry
+from engine.postgres.conninfo import Conninfo
+from engine.postgres.inventory import dump_flags
+from engine.postgres.session import Connection, translate
+
+_NARROW = """
+SELECT DISTINCT ON (c.oid) n.nspname::text, c.relname::text, a.attname::text
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+WHERE c.relkind = 'r' AND EXISTS (
+    SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL))
+ORDER BY c.oid, a.attlen < 0, a.attlen, a.attnum
+"""
+_FILES = """
+SELECT n.nspname::text, c.relname::text, c.oid::text || '/' || c.relfilenode::text
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p')
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a dump of one inventory needs: taken before the locks, true after them."""
+
+    facts: ServerFacts
+    inventory: Inventory
+    flags: tuple[str, ...]
+
+
+def plan_of(facts: ServerFacts, inventory: Inventory) -> Plan:
+    """The plan that follows from an inventory."""
+    return Plan(facts, inventory, dump_flags(inventory, facts.major))
+
+
+class ExportedSnapshot:
+    """A transaction with one MVCC snapshot for pg_dump and the counts to share."""
+
+    def __init__(
+        self, conn: Connection, conninfo: Conninfo, plan: Plan, snapshot_id: str | None, taken_at: datetime
+    ) -> None:
+        self.plan = plan
+        self.taken_at = taken_at
+        self.snapshot_id = snapshot_id
+        self._conn = conn
+        self._conninfo = conninfo
+
+    @property
+    def counts_kind(self) -> Counts:
+        """``exact`` unless this server cannot export a snapshot at all."""
+        return Counts.EXACT if self.snapshot_id is not None else Counts.NONE
+
+    def count(self, cancel: CancelToken, on_table: Callable[[int, int], None]) -> tuple[TableCount, ...]:
+        """Rows of every captured table in the snapshot; leaves that may trade rows are summed at their root.
+
+        ``on_table(done, total)`` after each. Raises SourceError; ``pg.snapshot-lost`` when the session went away.
+        """
+        entries = _grouped(self.plan.inventory.tables)
+        narrow = self._narrow_columns()
+        counts: list[TableCount] = []
+        for n, (entry, is_group) in enumerate(entries, 1):
+            cancel.check()
+            column = None if is_group or entry.only_rows else narrow.get((entry.schema, entry.table))
+            rows = self._count_copied(entry, column) if column is not None else self._count(entry, is_group)
+            counts.append(TableCount(entry.schema, entry.table, rows, entry.only_rows, is_group))
+            on_table(n, len(entries))
+        return tuple(counts)
+
+    def ping(self) -> None:
+        """Prove that the session, and with it the snapshot, is alive. Raises SourceError ``pg.snapshot-lost``."""
+        self._execute(sql.SQL("SELECT 1"))
+
+    def files(self) -> dict[tuple[str, str], str]:
+        """Identity and file of every table as the snapshot sees them."""
+        with self._translated():
+            return read_files(self._conn)
+
+    def _count(self, entry: TableEntry, is_group: bool) -> int:
+        row = self._execute(_count_query(entry, is_group)).fetchone()
+        assert row is not None
+        assert isinstance(row[0], int)
+        return row[0]
+
+    def _narrow_columns(self) -> dict[tuple[str, str], str]:
+        """Tables whose indexes hold expressions, each with its narrowest column.
+
+        Planning ``count(*)`` inlines the functions of such indexes, and one that needs a search_path fails in our
+        session although pg_dump reads the table without planning anything.
+        """
+        rows = self._execute(sql.SQL(_NARROW)).fetchall()
+        return {(str(schema), str(table)): str(column) for schema, table, column in rows}
+
+    def _count_copied(self, entry: TableEntry, column: str) -> int:
+        """Rows counted as lines of a COPY of one column: it reads like pg_dump, ONLY included, and plans nothing."""
+        query = sql.SQL("COPY {} ({}) TO STDOUT").format(
+            sql.Identifier(entry.schema, entry.table), sql.Identifier(column)
+        )
+        with self._translated(), self._conn.cursor().copy(query) as copy:
+            return sum(bytes(block).count(b"\n") for block in copy)
+
+    def _execute(self, query: sql.SQL | sql.Composed) -> psycopg.Cursor[tuple[object, ...]]:
+        with self._translated():
+            return self._conn.execute(query)
+        raise AssertionError
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as e:
+            if self._conn.broken or self._conn.closed:
+                raise lost(e) from e
+            raise translate(e, self._conninfo) from e
+
+
+def read_files(conn: Connection) -> dict[tuple[str, str], str]:
+    """Identity and file of every table as this session sees them now. Raises psycopg.Error."""
+    return {(str(schema), str(table)): str(file) for schema, table, file in conn.execute(_FILES.encode()).fetchall()}
+
+
+def lost(error: psycopg.Error) -> SourceError:
+    """What a session that broke under us means."""
+    context = {"server": str(error)}
+    return SourceError("pg.snapshot-lost", "the session that held the snapshot was lost", context=context, retry=True)
+
+
+def _grouped(tables: Sequence[TableEntry]) -> list[tuple[TableEntry, bool]]:
+    """Each table once; leaves of a group replaced by one entry for the group's root."""
+    seen: set[tuple[str, str]] = set()
+    out: list[tuple[TableEntry, bool]] = []
+    for entry in tables:
+        if entry.group is None:
+            out.append((entry, False))
+        elif entry.group not in seen:
+            seen.add(entry.group)
+            out.append((TableEntry(entry.group[0], entry.group[1]), True))
+    return out
+
+
+def _count_query(entry: TableEntry, is_group: bool) -> sql.Composed:
+    relation = sql.Identifier(entry.schema, entry.table)
+    only = sql.SQL("") if is_group else sql.SQL("ONLY ")
+    query = sql.SQL("SELECT pg_catalog.count(*) FROM {}{}").format(only, relation)
+    if entry.only_rows:
+        # the extension's own dump condition, from pg_extension.extcondition: SQL that pg_dump itself runs verbatim
+        query += sql.SQL(" ") + sql.SQL(entry.only_rows)
+    return query
