@@ -42,6 +42,7 @@ class GracefulConsumer(Consumer):  # type: ignore[misc]  # huey has no types
     """Any stop signal lets running jobs end within the grace period, then puts them back in the queue."""
 
     def stop(self, graceful: bool = False) -> None:
+        del graceful  # both kinds of signal mean the same here
         self.stop_flag.set()
         _close_engine()
         super().stop(graceful=True)

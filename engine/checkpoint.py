@@ -22,7 +22,7 @@ from engine.paths import Paths
 from engine.postgres.conninfo import Conninfo
 from engine.postgres.tools import Toolset
 from engine.redact import holding
-from engine.snapshot import Keys, SnapshotTaker, Source, Target, remove_attempt
+from engine.snapshot import Keys, SnapshotTaker, Source, Target, remove_attempt, take_back_uploads
 from engine.storage.base import Storage
 
 SNAPSHOT_ATTEMPTS = 3
@@ -70,6 +70,7 @@ class Checkpoints:
         if context.job.snapshot_id is not None:
             return self._snapshot(context.job.snapshot_id)
         if context.job.object_key is not None:  # of an attempt that died: it was never registered
+            take_back_uploads(target.storage, context.job.object_key)
             remove_attempt(target.storage, context.job.object_key)
         conninfo = self._opener.conninfo(connection, keys)
         with holding(*conninfo.secrets()):

@@ -11,7 +11,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import BinaryIO
 
@@ -51,8 +51,8 @@ from engine.version import VERSION
 class _Evidence:
     """What has been learnt so far: whatever ends the drill, this much goes into the receipt."""
 
-    timings: Timings = Timings()
-    isolation: Isolation = Isolation("", "host", "none")
+    timings: Timings = field(default_factory=Timings)
+    isolation: Isolation = field(default_factory=lambda: Isolation("", "host", "none"))
     toolset: Toolset | None = None
     scratch_version: str | None = None
     settings: dict[str, str] | None = None
@@ -166,9 +166,7 @@ class Driller:
         found.toc_entries = len(toc.entries)
         context.report(Progress(Phase.RESTORE, 0, None, Unit.BYTES, "restoring"))
         with clock("restore_s"):
-            outcome = restore.restore(
-                server, archive, toc, captured=details, cancel=cancel, on_progress=context.report
-            )
+            outcome = restore.restore(server, archive, toc, captured=details, cancel=cancel, on_progress=context.report)
         found.normalised, found.skips, found.failures = outcome.normalised, outcome.skips, outcome.failures
         found.settings = outcome.settings
         with clock("verify_s"):
@@ -195,7 +193,8 @@ class Driller:
             raise CouldNotVerify("drill.tool-missing", e.message, hint=e.hint) from e
         if self._settings.postgres.strict_floor and not toolset.meets_floor:
             raise CouldNotVerify(
-                "drill.tool-missing", f"PostgreSQL {toolset.version} is below the security floor, and strict mode refuses it"
+                "drill.tool-missing",
+                f"PostgreSQL {toolset.version} is below the security floor, and strict mode refuses it",
             )
         return toolset
 

@@ -38,10 +38,6 @@ CODES: dict[str, tuple[str, str]] = {
         "something was to be downloaded or changed and nobody agreed",
         "Run the command again with `--yes` if you agree.",
     ),
-    "config.not-built": (
-        "this part of the product is not in this version",
-        "Use a local-folder destination: `offsitedb destination add NAME --folder PATH`.",
-    ),
     "config.usage": (
         "the command line has an argument or option that is not understood",
         "Run the command with `--help`: it lists what there is.",
@@ -187,7 +183,7 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "store.credentials": (
         "the provider refuses the access key or its secret",
-        "Look the key up at the provider, then add the destination again with OFFSITEDB_S3_ACCESS_KEY_ID and OFFSITEDB_S3_SECRET_ACCESS_KEY.",
+        "Look the key up at the provider, set OFFSITEDB_S3_ACCESS_KEY_ID and OFFSITEDB_S3_SECRET_ACCESS_KEY, and add the destination, or run `offsitedb destination edit NAME` if it was added before.",
     ),
     "store.clock": (
         "this machine's clock and the provider's are too far apart",
@@ -261,7 +257,10 @@ CODES: dict[str, tuple[str, str]] = {
         "the catalog was written by a newer version",
         "Update OffsiteDB console to the version that wrote the catalog.",
     ),
-    "catalog.unreachable": ("the catalog cannot be opened", "Check OFFSITEDB_HOME and OFFSITEDB_DATABASE_URL, and that there is room on the disk."),
+    "catalog.unreachable": (
+        "the catalog cannot be opened",
+        "Check OFFSITEDB_HOME and OFFSITEDB_DATABASE_URL, and that there is room on the disk.",
+    ),
     "catalog.damaged": (
         "the catalog is damaged",
         "Restore the catalog from a copy; the artifacts and manifests at the destinations are not affected.",

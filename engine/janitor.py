@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,13 +20,15 @@ from engine.errors import OffsiteError
 from engine.model import Destination, Job, JobState, Worker
 from engine.paths import Paths
 from engine.postgres import scratch
-from engine.snapshot import remove_attempt
+from engine.snapshot import remove_attempt, take_back_uploads
 from engine.storage.base import Storage
 
 WAKE_AGAIN_S = 10.0
 """A queued job whose message may have been lost is woken again after this long."""
 RETRY_BLOCKED_S = 30.0
 """How often a job that waits for the master key looks whether it is there."""
+SWEEP_EVERY_S = 24 * 3600.0
+"""How often every destination is looked through for uploads that nobody will finish; and when a worker starts."""
 
 
 class Janitor:
@@ -45,34 +48,46 @@ class Janitor:
         self._wake = wake
         self._open_storage = open_storage
         self._woken: dict[str, float] = {}
+        self._swept_at: float | None = None
 
     def start_up(self) -> None:
-        """Once, when a worker starts: all of :meth:`tick`, and the leftovers on disk and at the destinations."""
+        """Once, when a worker starts: all of :meth:`tick`, and the leftovers on disk."""
         self.tick()
         scratch.sweep(self._paths.scratch)
+
+    def tick(self) -> None:
+        """Release what dead workers hold, and wake what waits.
+
+        What is done at destinations is done in a thread beside: a bucket or a network mount may hang, and whoever
+        calls this has a heartbeat to keep.
+        """
+        now = self._clock.now()
+        with self._catalog.read() as tx:
+            open_ = [w for w in catalogs.workers.list_all(tx) if w.stopped_at is None]
+        dead = [w for w in open_ if not is_alive(self._paths.home, w)]
+        with self._catalog.write() as tx:
+            for worker in dead:
+                catalogs.workers.stop(tx, worker.id, now)
+                catalogs.jobs.end_leases(tx, worker.id, now)
+            expired = catalogs.jobs.expire(tx, now)
+        unregistered = [job for job in expired if job.object_key is not None]
+        if unregistered:
+            _beside(lambda: self._clear_attempts(unregistered))
+        if expired:
+            scratch.sweep(self._paths.scratch)
+        self._wake_waiting()
+        if self._swept_at is None or self._clock.monotonic() - self._swept_at >= SWEEP_EVERY_S:
+            self._swept_at = self._clock.monotonic()
+            _beside(self._sweep_destinations)
+
+    def _sweep_destinations(self) -> None:
         with self._catalog.read() as tx:
             destinations = catalogs.destinations.list_all(tx)
         for destination in destinations:
             try:
                 self._open_storage(destination).sweep()
             except OffsiteError:
-                continue  # an absent destination is reported where it is used; it must not keep the worker from starting
-
-    def tick(self) -> None:
-        """Release what dead workers hold, and wake what waits."""
-        now = self._clock.now()
-        with self._catalog.read() as tx:
-            dead = [w for w in catalogs.workers.list_all(tx) if w.stopped_at is None and not is_alive(self._paths.home, w)]
-        with self._catalog.write() as tx:
-            for worker in dead:
-                catalogs.workers.stop(tx, worker.id, now)
-                catalogs.jobs.end_leases(tx, worker.id, now)
-            expired = catalogs.jobs.expire(tx, now)
-        for job in expired:
-            self._clear_attempt(job)
-        if expired:
-            scratch.sweep(self._paths.scratch)
-        self._wake_waiting()
+                continue  # absent, or its keys cannot be had: reported where it is used
 
     def _wake_waiting(self) -> None:
         with self._catalog.read() as tx:
@@ -88,19 +103,24 @@ class Janitor:
                 last = at
             self._woken[job.id] = last
 
-    def _clear_attempt(self, job: Job) -> None:
-        """Remove the unregistered object of a job whose worker died, if its destination can be reached."""
-        if job.object_key is None:
-            return
-        with self._catalog.read() as tx:
-            connection = catalogs.connections.get(tx, job.connection_id)
-            destination = catalogs.destinations.get(tx, connection.destination_id)
-        try:
-            storage = self._open_storage(destination)
-            storage.sweep()
-            remove_attempt(storage, job.object_key)
-        except OffsiteError:
-            return  # the key stays on the job: its next attempt tries again
+    def _clear_attempts(self, jobs: list[Job]) -> None:
+        """Remove the unregistered objects of jobs whose worker died, where their destination can be reached."""
+        for job in jobs:
+            assert job.object_key is not None
+            with self._catalog.read() as tx:
+                connection = catalogs.connections.get(tx, job.connection_id)
+                destination = catalogs.destinations.get(tx, connection.destination_id)
+            try:
+                storage = self._open_storage(destination)
+                storage.sweep()
+                take_back_uploads(storage, job.object_key)
+                remove_attempt(storage, job.object_key)
+            except OffsiteError:
+                continue  # the key stays on the job: its next attempt tries again
+
+
+def _beside(work: Callable[[], None]) -> None:
+    threading.Thread(target=work, name="janitor", daemon=True).start()
 
 
 def worker_lock(home: Path, worker_id: str) -> Path:

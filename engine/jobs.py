@@ -68,9 +68,7 @@ class JobContext:
         if newest is None:
             return None, lines
         rate = newest.done / elapsed if elapsed > HEARTBEAT_S else None
-        report = JobProgress(
-            newest.phase, newest.done, newest.total, newest.unit, newest.note, rate, self._clock.now()
-        )
+        report = JobProgress(newest.phase, newest.done, newest.total, newest.unit, newest.note, rate, self._clock.now())
         return report, lines
 
 
@@ -158,9 +156,7 @@ class JobRunner:
                     catalogs.jobs.requeue(tx, job.id, job.fence, now, error=record)
                     return JobState.QUEUED
                 state = _end_state(error)
-                catalogs.jobs.settle(
-                    tx, job.id, job.fence, state, error=record, drill_id=outcome.drill_id, now=now
-                )
+                catalogs.jobs.settle(tx, job.id, job.fence, state, error=record, drill_id=outcome.drill_id, now=now)
                 return state
         except CatalogError as e:
             if e.code == "catalog.fenced":

@@ -32,8 +32,9 @@ from engine.keys.recovery import RecoveryPublic
 from engine.keys.seals import seal_blob
 from engine.keys.wrap import new_dek, unwrap_dek, wrap_dek
 from engine.model import ConnectionRecord, Counts, Destination, Snapshot, SnapshotDetails, TableCount, Versions
-from engine.postgres import dump, exported
+from engine.postgres import dump
 from engine.postgres.conninfo import Conninfo
+from engine.postgres.exported import Plan, plan_of
 from engine.postgres.inventory import not_captured
 from engine.postgres.tools import Toolset
 from engine.preflight import Preflight
@@ -74,7 +75,7 @@ class _Sealed:
     tables: tuple[TableCount, ...]
     counts: Counts
     taken_at: datetime
-    plan: exported.Plan
+    plan: Plan
 
 
 class SnapshotTaker:
@@ -168,7 +169,7 @@ class SnapshotTaker:
                 exported, child = stack.enter_context(
                     dump.start_dump(
                         source.conninfo,
-                        exported.plan_of(found.facts, found.inventory),
+                        plan_of(found.facts, found.inventory),
                         toolset,
                         application_name=application_name,
                         lock_timeout_s=timeout_s,
@@ -180,7 +181,7 @@ class SnapshotTaker:
             upload = stack.enter_context(
                 target.storage.begin_upload(object_key, expected_bytes=expected_sealed, cancel=context.cancel)
             )
-            counting = stack.enter_context(dump.Counting(exported, context.cancel, lambda done, total: None))
+            counting = stack.enter_context(dump.Counting(exported, child, context.cancel))
             try:
                 result = pipeline.seal(
                     child.read_some,
@@ -193,10 +194,11 @@ class SnapshotTaker:
                     ),
                     stall_timeout_s=self._settings.snapshot.stall_timeout_s,
                 )
+                dump.finish_dump(child)
             except SourceError:
+                counting.check()
                 dump.finish_dump(child)  # pg_dump's own words say more than the empty stream that it left
                 raise
-            dump.finish_dump(child)
             tables = counting.result()
             context.cancel.check()
             context.report(Progress(Phase.REGISTER, 0, None, Unit.STEPS, "completing the upload"))
@@ -323,11 +325,23 @@ def remove_attempt(storage: Storage, object_key: str, error: BaseException | Non
     return True
 
 
+def take_back_uploads(storage: Storage, object_key: str) -> None:
+    """Abort what a dead attempt was uploading: only its job knows that it is dead. Raises StoreError."""
+    for left in tuple(storage.list_unfinished()):
+        if left.beneath == object_key:
+            storage.abort_unfinished(left.id)
+
+
 def _expected_bytes(newest: Snapshot | None, found: Preflight) -> tuple[int, int]:
-    """Expected plaintext and artifact size in bytes, from the last snapshot or else from the database's size."""
-    if newest is not None:
-        return newest.details.plaintext_bytes, newest.size_bytes
-    return found.facts.size_bytes, found.facts.size_bytes
+    """Expected plaintext and artifact size in bytes: the last snapshot's, grown as the database has grown since.
+
+    Without one both are the database's size. Parts are cut from it, so it must follow a database that grows.
+    """
+    now_bytes = found.facts.size_bytes
+    if newest is None:
+        return now_bytes, now_bytes
+    growth = max(1.0, now_bytes / max(1, newest.details.dump_bytes))
+    return int(newest.details.plaintext_bytes * growth), int(newest.size_bytes * growth)
 
 
 def check_manifest(storage: Storage, snapshot: Snapshot, keys: Keys, cancel: CancelToken) -> None:

@@ -33,7 +33,9 @@ app.command("doctor")(doctor.doctor)
 
 @app.command()
 def demo(
-    no_console: Annotated[bool, typer.Option("--no-console", help="End after the proof, do not open the console.")] = False,
+    no_console: Annotated[
+        bool, typer.Option("--no-console", help="End after the proof, do not open the console.")
+    ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the demo's databases and files in place.")] = False,
     home: Annotated[Path | None, typer.Option(help="Where the demo lives (default: a temporary directory).")] = None,
 ) -> None:

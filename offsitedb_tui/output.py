@@ -7,6 +7,7 @@ stderr. Text from other people's databases is printed with its control character
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import traceback
@@ -112,7 +113,8 @@ def speaking(*, as_json: bool) -> Iterator[Talk]:
         talk.say("interrupted")
         raise typer.Exit(130) from None
     except BrokenPipeError:
-        sys.stderr.close()
+        # whoever read has seen enough; what is still buffered must not fail once more when the interpreter ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
     except (typer.Exit, typer.Abort):
         raise

@@ -77,9 +77,7 @@ def _answers(url: str) -> bool:
 @needs_pgbouncer
 @pytest.mark.parametrize("mode", ["transaction", "statement"])
 @pytest.mark.parametrize("options", ["", "ignore_startup_parameters=options"])
-def test_f6_a_shared_backend_is_refused_and_left_as_it_was(
-    server: Admin, mode: str, options: str
-) -> None:
+def test_f6_a_shared_backend_is_refused_and_left_as_it_was(server: Admin, mode: str, options: str) -> None:
     """Whether the pooler refuses our startup options or swallows them. No setting of ours reaches the others."""
     with pgbouncer(server, mode, options) as url:
         with pytest.raises(SourceError) as caught:

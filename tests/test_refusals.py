@@ -12,8 +12,8 @@ SUPABASE = "postgresql://postgres:Passw0rdPassw0rd@db.abcdefgh.supabase.co:5432/
 
 TEXTS = [
     ('could not translate host name "h" to address: Name or service not known', "pg.unknown-host"),
-    ("connection to server at \"h\" (2a05::1), port 5432 failed: Network is unreachable", "pg.unreachable"),
-    ("connection to server at \"h\", port 5432 failed: timeout expired", "pg.unreachable"),
+    ('connection to server at "h" (2a05::1), port 5432 failed: Network is unreachable', "pg.unreachable"),
+    ('connection to server at "h", port 5432 failed: timeout expired', "pg.unreachable"),
     ("connection to server failed: FATAL:  sorry, too many clients already", "pg.unreachable"),
     ("connection to server failed: FATAL:  the database system is starting up", "pg.unreachable"),
     ("connection to server failed: FATAL:  Tenant or user not found", "pg.auth"),

@@ -180,7 +180,7 @@ def test_a_missing_root_is_unreachable_and_is_not_made(tmp_path: Path) -> None:
     assert caught.value.retry is False
     assert not root.exists()
     tested = storage.test(CancelToken())
-    assert [step.ok for step in tested.steps] == [False, None, None, None, None, None]
+    assert [step.ok for step in tested.steps] == [False, *[None] * 6]
     assert tested.steps[0].error is not None
     assert tested.steps[0].error.code == "store.unreachable"
 

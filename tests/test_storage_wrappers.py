@@ -261,7 +261,8 @@ def test_a_destination_is_made_once_and_opened_ever_after(tmp_path: Path) -> Non
     assert content(open_destination(record), "x") == b"x"
 
 
-def test_an_unknown_kind_is_refused() -> None:
+@pytest.mark.parametrize("kind", DestinationKind)
+def test_a_record_that_does_not_say_where_it_is_is_refused(kind: DestinationKind) -> None:
     with pytest.raises(ConfigError) as caught:
-        open_destination(destination(None, DestinationKind.S3))
-    assert caught.value.code == "config.not-built"
+        open_destination(destination(None, kind))
+    assert caught.value.code == "config.invalid"

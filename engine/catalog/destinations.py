@@ -11,7 +11,7 @@ from engine.catalog.schema import connections as users
 from engine.catalog.schema import destinations as table
 from engine.catalog.transaction import Tx
 from engine.errors import ConfigError
-from engine.model import Destination, DestinationKind
+from engine.model import BucketSpec, Destination, DestinationKind, SealedKeys
 
 
 def add(tx: Tx, record: Destination) -> None:
@@ -26,8 +26,17 @@ def add(tx: Tx, record: Destination) -> None:
             folder=record.folder,
             created_at=record.created_at,
             tested_at=record.tested_at,
+            **_place(record),
+            **_keys(record),
         )
     )
+
+
+def change_keys(tx: Tx, record: Destination) -> None:
+    """Write the sealed keys and the CA of ``record`` anew. Raises ConfigError config.not-found."""
+    values = {**_keys(record), "ca_pem": _place(record)["ca_pem"], "tested_at": record.tested_at}
+    if not tx.change(update(table).where(table.c.id == record.id, table.c.removed_at.is_(None)).values(**values)):
+        raise ConfigError("config.not-found", f"there is no destination {record.id}")
 
 
 def get(tx: Tx, destination_id: str) -> Destination:
@@ -84,4 +93,53 @@ def _record(row: Row[Any]) -> Destination:
         folder=row.folder,
         created_at=row.created_at,
         tested_at=row.tested_at,
+        bucket=_spec(row),
+        keys=_sealed(row),
+    )
+
+
+def _place(record: Destination) -> dict[str, str | bool | None]:
+    spec = record.bucket
+    if spec is None:
+        return {"ca_pem": None}
+    return {
+        "bucket": spec.bucket,
+        "provider": spec.provider,
+        "endpoint": spec.endpoint,
+        "region": spec.region,
+        "prefix": spec.prefix,
+        "ca_pem": spec.ca_pem,
+        "allow_http": spec.allow_http,
+    }
+
+
+def _keys(record: Destination) -> dict[str, str | None]:
+    keys = record.keys
+    return {
+        "access_key_sealed": keys.access_key if keys else None,
+        "secret_key_sealed": keys.secret_key if keys else None,
+        "prune_access_key_sealed": keys.prune_access_key if keys else None,
+        "prune_secret_key_sealed": keys.prune_secret_key if keys else None,
+    }
+
+
+def _spec(row: Row[Any]) -> BucketSpec | None:
+    if row.bucket is None:
+        return None
+    return BucketSpec(
+        bucket=row.bucket,
+        provider=row.provider,
+        endpoint=row.endpoint,
+        region=row.region,
+        prefix=row.prefix or "",
+        ca_pem=row.ca_pem,
+        allow_http=row.allow_http,
+    )
+
+
+def _sealed(row: Row[Any]) -> SealedKeys | None:
+    if row.access_key_sealed is None or row.secret_key_sealed is None:
+        return None
+    return SealedKeys(
+        row.access_key_sealed, row.secret_key_sealed, row.prune_access_key_sealed, row.prune_secret_key_sealed
     )

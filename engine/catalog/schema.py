@@ -24,6 +24,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.types import TypeDecorator
@@ -92,7 +93,19 @@ destinations = Table(
     Column("created_at", Instant, nullable=False),
     Column("tested_at", Instant),
     Column("removed_at", Instant),
+    Column("bucket", Text),
+    Column("provider", Text),
+    Column("endpoint", Text),
+    Column("region", Text),
+    Column("prefix", Text),
+    Column("ca_pem", Text),
+    Column("access_key_sealed", Text),
+    Column("secret_key_sealed", Text),
+    Column("prune_access_key_sealed", Text),
+    Column("prune_secret_key_sealed", Text),
+    Column("allow_http", Boolean, nullable=False, server_default=false()),
 )
+"""A bucket's endpoint and region are kept as they were when it was added; ``ca_pem`` is a certificate, no path."""
 Index(
     "uq_destinations_live_name",
     destinations.c.name,

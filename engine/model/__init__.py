@@ -1,6 +1,7 @@
 """Frozen values that cross the seams between rooms. No behaviour beyond what a value can say of itself."""
 
 from engine.model.artifact import Recipient
+from engine.model.bucket import BucketKey, BucketKeys, BucketSpec, SealedKeys
 from engine.model.keyring import BackendState
 from engine.model.proof import (
     Counts,
@@ -50,6 +51,9 @@ from engine.model.source import (
 __all__ = [
     "BackendState",
     "Blocker",
+    "BucketKey",
+    "BucketKeys",
+    "BucketSpec",
     "Check",
     "CheckStatus",
     "CollationNeed",
@@ -76,6 +80,7 @@ __all__ = [
     "Recipient",
     "RestoreNeeds",
     "RoleNeed",
+    "SealedKeys",
     "ServerFacts",
     "Skip",
     "Snapshot",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from engine.model.bucket import BucketSpec, SealedKeys
 from engine.model.proof import Counts, TableCount, Verdict, Versions
 from engine.model.source import Dependant, NotCaptured, RestoreNeeds, TlsFacts
 
@@ -41,6 +42,15 @@ class Destination:
     folder: str | None
     created_at: datetime
     tested_at: datetime | None
+    bucket: BucketSpec | None = None
+    keys: SealedKeys | None = None
+
+    @property
+    def where(self) -> str:
+        """The place for people: a folder's path, or bucket and prefix as an URL. Keys of objects are relative to it."""
+        if self.bucket is None:
+            return self.folder or ""
+        return f"s3://{self.bucket.bucket}/{self.bucket.prefix}".rstrip("/")
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,8 @@ class SnapshotView:
     not_captured: tuple[NotCaptured, ...]
     versions: Versions
     tls: str
+    location: str = ""
+    """The whole place of the artifact; ``object_key`` is relative to the destination."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,12 @@ class DestinationView:
     created_at: datetime
     tested_at: datetime | None
     connections: int
+    endpoint: str | None = None
+    """Of a bucket, whose place in it is ``where``."""
+    provider: str | None = None
+    region: str | None = None
+    prunes: bool = False
+    """Whether there is a prune credential."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +152,21 @@ class StepView:
     name: str
     ok: bool
     detail: str
+    info: bool = False
+    """Worth knowing; nothing depends on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyView:
+    """What the keys of a bucket must be allowed to do, as JSON to paste.
+
+    ``rights`` says it in words where the provider has no policies.
+    """
+
+    where: str
+    worker: str
+    prune: str
+    rights: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from types import TracebackType
 
 from engine.cancel import CancelToken
 from engine.clock import Clock
@@ -49,7 +50,8 @@ def start_dump(
     """An exported snapshot and pg_dump of it, which holds its locks; starts over when a table was rewritten before.
 
     Custom format, uncompressed, on the child's stdout. Use :func:`finish_dump` to learn whether the stream was whole.
-    ``on_answer`` as in ``open_exporter``. Raises SourceError: ``pg.lock-timeout`` naming who holds the lock, ``pg.schema-changing``, ``pg.snapshot-lost``.
+    ``on_answer`` as in ``open_exporter``. Raises SourceError: ``pg.lock-timeout`` naming who holds the lock,
+    ``pg.schema-changing``, ``pg.snapshot-lost``.
     """
     plan = first
     with open_exporter(
@@ -136,10 +138,10 @@ def finish_dump(child: Child) -> None:
 class Counting:
     """Counts in a thread of their own beside the dump, then keeps the exporting session alive until told to stop."""
 
-    def __init__(self, exported: ExportedSnapshot, cancel: CancelToken, on_table: Callable[[int, int], None]) -> None:
+    def __init__(self, exported: ExportedSnapshot, child: Child, cancel: CancelToken) -> None:
         self._exported = exported
+        self._child = child
         self._cancel = cancel
-        self._on_table = on_table
         self._stop = threading.Event()
         self._result: tuple[TableCount, ...] = ()
         self._error: OffsiteError | None = None
@@ -149,27 +151,33 @@ class Counting:
         self._thread.start()
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._stop.set()
+        if error is not None and not self._result:
+            self._exported.hang_up()  # nobody waits for the counts of a dump that failed
         self._thread.join()
+
+    def check(self) -> None:
+        """Raise what went wrong with the counts so far: it has ended pg_dump, whose own words then say less."""
+        if self._error is not None:
+            raise self._error
 
     def result(self) -> tuple[TableCount, ...]:
         """The counts, once the dump has ended well. Waits for the rest; a lost session or failed count raises."""
         self._stop.set()
         self._thread.join()
-        if self._error is not None:
-            raise self._error
+        self.check()
         self._exported.ping()
         return self._result
 
     def _run(self) -> None:
         try:
-            self._result = self._exported.count(self._cancel, self._on_table)
+            self._result = self._exported.count(self._cancel)
             while not self._stop.wait(_PING_S):
                 self._exported.ping()
         except OffsiteError as e:
             self._error = e
-            self._cancel.cancel(e)  # the dump without its counts is worth nothing: end it now
+            self._child.kill()  # the dump without its counts is worth nothing: end it now
 
 
 def _last_words(stderr: str) -> str:

@@ -12,9 +12,7 @@ happens to a table before pg_dump has locked it shows in its file's number, and 
 
 from __future__ import annotations
 
-import os
 import select
-import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,7 +25,7 @@ from engine.clock import Clock
 from engine.errors import OffsiteError, SourceError
 from engine.model import ServerFacts
 from engine.postgres.conninfo import Conninfo
-from engine.postgres.exported import ExportedSnapshot, Plan, lost, plan_of, read_files
+from engine.postgres.exported import ExportedSnapshot, Plan, closer, lost, plan_of, read_files
 from engine.postgres.inventory import take_inventory
 from engine.postgres.session import Connection, connect, translate
 from engine.process import Child
@@ -72,8 +70,8 @@ def open_exporter(
     with (
         connect(conninfo, application_name=application_name, cancel=cancel) as guard,
         connect(conninfo, application_name=application_name, cancel=cancel) as conn,
-        cancel.on_cancel(_closer(guard)),
-        cancel.on_cancel(_closer(conn)),
+        cancel.on_cancel(closer(guard)),
+        cancel.on_cancel(closer(conn)),
     ):
         try:
             yield Exporter(conninfo, guard, conn, lock_timeout_s, clock, cancel, on_answer)
@@ -296,19 +294,6 @@ def _who_holds(guard: Connection, plan: Plan) -> str:
             does = "holds" if granted else "waits to alter"
             return f"process {pid} ({application or 'no application name'}) {does} {schema}.{table}: {statement}"
     return "the lock has been released since; run the checkpoint again"
-
-
-def _closer(conn: Connection) -> Callable[[], None]:
-    """A callback that makes a blocked query fail at once; must not wait for the network."""
-
-    def close() -> None:
-        try:
-            with socket.socket(fileno=os.dup(conn.fileno())) as s:
-                s.shutdown(socket.SHUT_RDWR)
-        except (OSError, psycopg.Error):
-            return  # closed already
-
-    return close
 
 
 def _end_transaction(conn: Connection) -> None:

@@ -6,6 +6,8 @@ be that the counts may be trusted in is ``engine.postgres.export``.
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,25 +70,28 @@ class ExportedSnapshot:
         """``exact`` unless this server cannot export a snapshot at all."""
         return Counts.EXACT if self.snapshot_id is not None else Counts.NONE
 
-    def count(self, cancel: CancelToken, on_table: Callable[[int, int], None]) -> tuple[TableCount, ...]:
+    def count(self, cancel: CancelToken) -> tuple[TableCount, ...]:
         """Rows of every captured table in the snapshot; leaves that may trade rows are summed at their root.
 
-        ``on_table(done, total)`` after each. Raises SourceError; ``pg.snapshot-lost`` when the session went away.
+        Raises SourceError; ``pg.snapshot-lost`` when the session went away.
         """
         entries = _grouped(self.plan.inventory.tables)
         narrow = self._narrow_columns()
         counts: list[TableCount] = []
-        for n, (entry, is_group) in enumerate(entries, 1):
+        for entry, is_group in entries:
             cancel.check()
             column = None if is_group or entry.only_rows else narrow.get((entry.schema, entry.table))
             rows = self._count_copied(entry, column) if column is not None else self._count(entry, is_group)
             counts.append(TableCount(entry.schema, entry.table, rows, entry.only_rows, is_group))
-            on_table(n, len(entries))
         return tuple(counts)
 
     def ping(self) -> None:
         """Prove that the session, and with it the snapshot, is alive. Raises SourceError ``pg.snapshot-lost``."""
         self._execute(sql.SQL("SELECT 1"))
+
+    def hang_up(self) -> None:
+        """Make whatever runs in the session fail at once, from another thread. The snapshot is gone then."""
+        closer(self._conn)()
 
     def files(self) -> dict[tuple[str, str], str]:
         """Identity and file of every table as the snapshot sees them."""
@@ -129,6 +134,19 @@ class ExportedSnapshot:
             if self._conn.broken or self._conn.closed:
                 raise lost(e) from e
             raise translate(e, self._conninfo) from e
+
+
+def closer(conn: Connection) -> Callable[[], None]:
+    """A callback that makes a blocked query fail at once; must not wait for the network."""
+
+    def close() -> None:
+        try:
+            with socket.socket(fileno=os.dup(conn.fileno())) as s:
+                s.shutdown(socket.SHUT_RDWR)
+        except (OSError, psycopg.Error):
+            return  # closed already
+
+    return close
 
 
 def read_files(conn: Connection) -> dict[tuple[str, str], str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from engine.process import RunAs
 
+
 def template_of(scratch_root: Path, bindir: Path, version: str) -> Path:
     """Where the template of these very programs lies: replaced programs (another initdb) get another one."""
     stat = (bindir / "initdb").stat()

@@ -22,6 +22,7 @@ from engine.model import Destination, JobKind
 from engine.paths import Paths
 from engine.postgres import tools
 from engine.postgres.tools import Toolset
+from engine.service import buckets
 from engine.service.connections import ConnectionsFacet
 from engine.service.destinations import DestinationsFacet
 from engine.service.installation import Initialised, actor, initialise, make_places
@@ -121,7 +122,7 @@ class Engine:
         """What jobs do, for a worker."""
         opener = Opener(
             keys=self.keys.open,
-            conninfo=lambda record, keys: self.connections.conninfo(record),
+            conninfo=lambda record, _keys: self.connections.conninfo(record),
             storage=self.open_storage,
         )
         return Checkpoints(self.catalog, self.clock, self.settings, self.paths, opener, self.toolsets).work()
@@ -140,9 +141,10 @@ class Engine:
             return self._held_keys.name
         return OsKeyring(timeout_s=self.settings.keyring.timeout_s).choose()
 
-    def open_storage(self, destination: Destination, *, create: bool = False) -> Storage:
-        """The destination, ready to use."""
-        return open_destination(destination, create=create)
+    def open_storage(self, destination: Destination) -> Storage:
+        """The destination, ready to use. Raises KeyAccessError: the keys of a bucket are sealed."""
+        keys = None if destination.keys is None else buckets.open_keys(self, destination)
+        return open_destination(destination, keys=keys, spool=self.paths.runtime)
 
 
 def _where(paths: Paths) -> str:

@@ -111,7 +111,7 @@ class ConnectionsFacet:
             return ConnectionDetail(self.view(tx, record), conninfo.describe(), conninfo.sslmode, conninfo.notes)
 
     def preflight(self, name: str, cancel: CancelToken | None = None) -> PreflightView:
-        """What a snapshot taken now would hold, what not and why. Never raises for what it finds, only if it cannot look."""
+        """What a snapshot taken now would hold, what not and why. Raises only when it cannot look at all."""
         record = self._by_name(name)
         return _view(self._preflight(self.conninfo(record), accept_empty=record.accept_empty, cancel=cancel))
 

@@ -27,7 +27,8 @@ def examine(engine: Engine | None, absence: OffsiteError | None = None) -> Docto
     settings = engine.settings if engine is not None else config.load(paths.config)
     problems: list[str] = [] if absence is None else [f"{absence.message}. {absence.hint}"]
     keyrings = tuple(
-        BackendView(s.name, s.usable, s.state, s.detail) for s in OsKeyring(timeout_s=settings.keyring.timeout_s).probe()
+        BackendView(s.name, s.usable, s.state, s.detail)
+        for s in OsKeyring(timeout_s=settings.keyring.timeout_s).probe()
     )
     key = _key(engine, keyrings, problems)
     toolsets = engine.toolsets() if engine is not None else tools.discover(paths)
@@ -42,7 +43,7 @@ def examine(engine: Engine | None, absence: OffsiteError | None = None) -> Docto
         home=str(paths.home),
         runtime=str(paths.runtime),
         initialised=engine is not None,
-        catalog=config.database_url() and "PostgreSQL" or str(paths.catalog),
+        catalog=(config.database_url() and "PostgreSQL") or str(paths.catalog),
         key=key,
         keyrings=keyrings,
         postgres=tuple(_tool(t, problems) for t in toolsets) or _no_tools(problems),
@@ -85,7 +86,9 @@ def _tool(toolset: Toolset, problems: list[str]) -> ToolView:
 
 
 def _no_tools(problems: list[str]) -> tuple[ToolView, ...]:
-    problems.append("there are no PostgreSQL programs on this machine. Install them: `offsitedb postgres install MAJOR`.")
+    problems.append(
+        "there are no PostgreSQL programs on this machine. Install them: `offsitedb postgres install MAJOR`."
+    )
     return ()
 
 

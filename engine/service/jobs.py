@@ -59,7 +59,9 @@ class JobsFacet:
             found = self._find(tx, job)
             if found.state.ended:
                 raise ConfigError(
-                    "config.invalid", f"job {found.id[:12]} has ended already ({found.state})", hint="There is nothing to cancel."
+                    "config.invalid",
+                    f"job {found.id[:12]} has ended already ({found.state})",
+                    hint="There is nothing to cancel.",
                 )
             return self.view(tx, catalogs.jobs.request_cancel(tx, found.id, self._engine.clock.now()))
 
@@ -118,4 +120,6 @@ class JobsFacet:
 
 def _check_tag(tag: str | None) -> None:
     if tag is not None and (not 0 < len(tag) <= 100 or not tag.isprintable()):
-        raise ConfigError("config.invalid", "a tag has 1 to 100 printable characters", hint="Choose a shorter, plain tag.")
+        raise ConfigError(
+            "config.invalid", "a tag has 1 to 100 printable characters", hint="Choose a shorter, plain tag."
+        )

@@ -26,9 +26,11 @@ class LedgerFacet:
             only = catalogs.connections.by_name(tx, connection_name).id if connection_name is not None else None
             snapshots = catalogs.snapshots.list_recent(tx, connection_id=only, limit=limit)
             attempts = [(s.taken_at, self.of_snapshot(tx, s)) for s in snapshots]
-            for job in catalogs.jobs.list_recent(tx, connection_id=only, limit=limit):
-                if job.kind is JobKind.CHECKPOINT and job.snapshot_id is None:
-                    attempts.append((job.created_at, Attempt(None, self._engine.jobs.view(tx, job), None)))
+            attempts += [
+                (job.created_at, Attempt(None, self._engine.jobs.view(tx, job), None))
+                for job in catalogs.jobs.list_recent(tx, connection_id=only, limit=limit)
+                if job.kind is JobKind.CHECKPOINT and job.snapshot_id is None
+            ]
         attempts.sort(key=lambda pair: pair[0], reverse=True)
         return tuple(attempt for _, attempt in attempts[:limit])
 
@@ -56,10 +58,11 @@ class LedgerFacet:
 
     def snapshot_view(self, tx: Tx, snapshot: Snapshot) -> SnapshotView:
         tls = snapshot.details.tls
+        destination = catalogs.destinations.get(tx, snapshot.destination_id)
         return SnapshotView(
             id=snapshot.id,
             connection=catalogs.connections.get(tx, snapshot.connection_id).name,
-            destination=catalogs.destinations.get(tx, snapshot.destination_id).name,
+            destination=destination.name,
             tag=snapshot.tag,
             taken_at=snapshot.taken_at,
             object_key=snapshot.object_key,
@@ -72,6 +75,7 @@ class LedgerFacet:
             not_captured=snapshot.details.not_captured,
             versions=snapshot.details.versions,
             tls="unix socket" if tls.transport == "unix" else f"{tls.sslmode}, {tls.version or 'no TLS'}",
+            location=f"{destination.where}/{snapshot.object_key}",
         )
 
     def drill_view(self, tx: Tx, drill: DrillRecord) -> DrillView:

@@ -42,12 +42,16 @@ class SnapshotsFacet:
                 newest = catalogs.snapshots.newest(tx, catalogs.connections.by_name(tx, name).id)
                 if newest is None:
                     raise ConfigError(
-                        "config.not-found", f"{name} has no snapshot yet", hint=f"Take one: `offsitedb checkpoint {name} --wait`."
+                        "config.not-found",
+                        f"{name} has no snapshot yet",
+                        hint=f"Take one: `offsitedb checkpoint {name} --wait`.",
                     )
                 return newest.id
             found = catalogs.snapshots.find(tx, text) if text else []  # an unset shell variable names no snapshot
         if not found:
-            raise ConfigError("config.not-found", f"there is no snapshot {text!r}", hint="List them: `offsitedb ledger`.")
+            raise ConfigError(
+                "config.not-found", f"there is no snapshot {text!r}", hint="List them: `offsitedb ledger`."
+            )
         if len(found) > 1:
             raise ConfigError("config.ambiguous", f"{len(found)} snapshots begin with {text!r}")
         return found[0].id

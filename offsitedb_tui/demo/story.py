@@ -43,7 +43,7 @@ def run(talk: Talk, *, keep: bool, home: Path | None) -> None:
     """Run the demo. Raises OffsiteError for what goes wrong, typer.Exit for a verdict other than proven."""
     cancel = CancelToken()
     home = home.absolute() if home is not None else Path(tempfile.mkdtemp(prefix="offsitedb-demo-"))
-    # binaries and scratch stay where the installation proper would have them, so that a second demo need not fetch again
+    # binaries and scratch stay where an installation proper would have them: a second demo need not fetch again
     os.environ.setdefault("OFFSITEDB_RUNTIME", str(places.locate().runtime))
     os.environ["OFFSITEDB_HOME"] = str(home)  # for the queue and the worker, which look there
     paths = places.locate(home)
@@ -53,7 +53,9 @@ def run(talk: Talk, *, keep: bool, home: Path | None) -> None:
     talk.show()
     source_directory = paths.runtime / f"demo-source-{os.getpid()}"
     with source_server(toolset, source_directory, keep=keep, cancel=cancel) as source:
-        talk.show(f"1  A source: PostgreSQL {source.version} with the sample database {DATABASE!r} and a read-only role")
+        talk.show(
+            f"1  A source: PostgreSQL {source.version} with the sample database {DATABASE!r} and a read-only role"
+        )
         with _installation(talk, home, keep=keep) as made:
             talk.show(f"2  An installation: master key {made.installation.kid}, in: {made.installation.backend}")
             folder = home / "destination"
@@ -66,7 +68,9 @@ def run(talk: Talk, *, keep: bool, home: Path | None) -> None:
             )
             with _worker(made.held, home, cancel) as worker:
                 _wait_alive(made.engine, worker, cancel)
-                talk.show(f"5  A checkpoint, by the worker process {worker.pid}: dump → gzip → AES-256-GCM → folder, then the drill")
+                talk.show(
+                    f"5  A checkpoint, by worker process {worker.pid}: dump → gzip → AES-256-GCM → folder, then the drill"
+                )
                 talk.show()
                 ended = follow(made.engine, made.engine.jobs.checkpoint("shop", tag="demo"), talk, None)
             attempt = made.engine.ledger.of_job(ended.id)
@@ -74,7 +78,9 @@ def run(talk: Talk, *, keep: bool, home: Path | None) -> None:
             talk.show()
             show_counts(attempt, talk)
             talk.show()
-            _show_places(talk, made, paths, folder, source, attempt.snapshot.object_key if attempt.snapshot else None, keep=keep)
+            _show_places(
+                talk, made, paths, folder, source, attempt.snapshot.object_key if attempt.snapshot else None, keep=keep
+            )
             if ended.state is not JobState.SUCCEEDED:
                 raise typer.Exit(ended.error.exit_status if ended.error is not None else 1)
 
@@ -96,7 +102,9 @@ def _installation(talk: Talk, home: Path, *, keep: bool) -> Iterator[_Made]:
         OsKeyring().choose()
     except KeyAccessError as e:
         held = HeldKey()
-        talk.say(f"this machine has no usable keyring ({e.code}): the demo holds a throw-away key in its own processes,")
+        talk.say(
+            f"this machine has no usable keyring ({e.code}): the demo holds a throw-away key in its own processes,"
+        )
         talk.say("which the product proper never does")
     installation = Engine.initialise(home=home, key_store=held)
     with Engine.open(home=home, wake=_wake, key_store=held) as engine:
@@ -141,7 +149,9 @@ def _wait_alive(engine: Engine, worker: Child, cancel: CancelToken) -> None:
         if worker.poll() is not None:
             break
         cancel.wait(0.1)
-    raise KeyAccessError("key.timeout", f"the worker did not start: {worker.stderr_tail()}", hint="Run `offsitedb doctor`.")
+    raise KeyAccessError(
+        "key.timeout", f"the worker did not start: {worker.stderr_tail()}", hint="Run `offsitedb doctor`."
+    )
 
 
 def _show_places(

@@ -106,8 +106,8 @@ def show(name: str, as_json: AsJson = False) -> None:
             talk.show(f"  note: {visible(note)}")
 
 
-@app.command()
-def test(name: str, as_json: AsJson = False) -> None:
+@app.command("test")
+def try_out(name: str, as_json: AsJson = False) -> None:
     """Connect and look whether a snapshot could be taken now."""
     with speaking(as_json=as_json) as talk, open_engine() as engine:
         found = _explaining(talk, lambda: engine.connections.test(name))

@@ -38,8 +38,11 @@ def _show(found: Doctor, talk: Talk) -> None:
         talk.show(f"  {t.major}  {t.version}  {t.where}  {t.source}{'' if t.server else ', no server'}{floor}")
     talk.show("Workers:")
     for w in found.workers:
-        talk.show(f"  {'●' if w.alive else '✗'} {w.host} pid {w.pid}, {w.threads} threads, since {w.started_at:%Y-%m-%d %H:%M}")
+        glyph = "●" if w.alive else "✗"
+        talk.show(f"  {glyph} {w.host} pid {w.pid}, {w.threads} threads, since {w.started_at:%Y-%m-%d %H:%M}")
     i = found.isolation
-    talk.show(f"Isolation of drills: user {i.user}, network {i.network}, sandbox {i.sandbox} ({found.isolation_policy})")
+    talk.show(
+        f"Isolation of drills: user {i.user}, network {i.network}, sandbox {i.sandbox} ({found.isolation_policy})"
+    )
     for problem in found.problems:
         talk.show(f"! {visible(problem)}")

@@ -16,7 +16,9 @@ from offsitedb_tui.output import Talk, speaking
 from screens.present import count_rows, human_bytes, ledger_line, ledger_row, visible
 
 
-def checkpoint(name: str, tag: Tag = None, wait: Wait = False, timeout: Timeout = None, as_json: AsJson = False) -> None:
+def checkpoint(
+    name: str, tag: Tag = None, wait: Wait = False, timeout: Timeout = None, as_json: AsJson = False
+) -> None:
     """Take a snapshot of connection NAME now, and drill it."""
     with speaking(as_json=as_json) as talk, open_engine() as engine:
         _start(engine, engine.jobs.checkpoint(name, tag=tag), talk, wait=wait, timeout_s=timeout)
@@ -71,7 +73,7 @@ def show_attempt(attempt: Attempt, talk: Talk) -> None:
     error = attempt.job.error
     talk.show(visible(ledger_line(attempt)))
     if snapshot is not None:
-        talk.show(f"  snapshot {snapshot.id[:12]} · {human_bytes(snapshot.size_bytes)} · {snapshot.object_key}")
+        talk.show(f"  snapshot {snapshot.id[:12]} · {human_bytes(snapshot.size_bytes)} · {visible(snapshot.location)}")
         talk.show(f"  sha256 {snapshot.artifact_sha256}")
         for missing in snapshot.not_captured:
             talk.show(f"  not captured: {missing.kind} {visible(missing.name)}: {visible(missing.reason)}")
@@ -91,5 +93,3 @@ def show_counts(attempt: Attempt, talk: Talk) -> None:
     """Captured and restored rows of every table."""
     if attempt.drill is not None:
         talk.table(("TABLE", "CAPTURED", "RESTORED", ""), count_rows(attempt.drill))
-
-

@@ -32,10 +32,8 @@ def status(as_json: AsJson = False) -> None:
 def restore(as_json: AsJson = False) -> None:
     """Put the master key back with the recovery code, from stdin or a prompt."""
     with speaking(as_json=as_json) as talk, open_engine() as engine:
-        if sys.stdin.isatty():
-            code = typer.prompt("Recovery code", hide_input=True, err=True)
-        else:
-            code = sys.stdin.read(4096)
+        asked = sys.stdin.isatty()
+        code = typer.prompt("Recovery code", hide_input=True, err=True) if asked else sys.stdin.read(4096)
         found = engine.keys.restore(code)
         talk.document(found)
         talk.show(f"master key {found.kid} is back, in {found.backend}")

@@ -25,9 +25,8 @@ def install(
     with speaking(as_json=as_json) as talk:
         planned = plan(major)
         talk.say(planned.text)
-        if not yes:
-            if not sys.stdin.isatty() or not typer.confirm("Go on?", default=False, err=True):
-                raise ConfigError("config.consent", "nothing was fetched")
+        if not (yes or (sys.stdin.isatty() and typer.confirm("Go on?", default=False, err=True))):
+            raise ConfigError("config.consent", "nothing was fetched")
         made = fetch(major, say=talk.say, cancel=CancelToken())
         talk.document(made)
         talk.show(f"PostgreSQL {made.version} is in {made.where}")

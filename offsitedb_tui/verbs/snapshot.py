@@ -25,12 +25,14 @@ def show(snapshot: Which, as_json: AsJson = False) -> None:
         show_attempt(attempt, talk)
         details = record.details
         talk.show(f"  taken {record.taken_at.astimezone():%Y-%m-%d %H:%M:%S %Z} in {human_seconds(details.duration_s)}")
-        talk.show(f"  server {details.versions.server}, pg_dump {details.versions.pg_dump}, role {visible(details.role)}")
+        talk.show(
+            f"  server {details.versions.server}, pg_dump {details.versions.pg_dump}, role {visible(details.role)}"
+        )
         talk.show(f"  plain {human_bytes(details.plaintext_bytes)}, sealed {human_bytes(record.size_bytes)}")
         if attempt.drill is not None:
             t = attempt.drill.timings
             talk.show(
-                f"  fetch {t.fetch_s:.2f} s · open {t.open_s:.2f} s · list {t.list_s:.2f} s · scratch {t.scratch_s:.2f} s"
+                f"  fetch {t.fetch_s:.2f} s · open {t.open_s:.2f} s · scratch {t.scratch_s:.2f} s · list {t.list_s:.2f} s"
                 f" · restore {t.restore_s:.2f} s · verify {t.verify_s:.2f} s · total {t.total_s:.2f} s"
             )
             i = attempt.drill.isolation

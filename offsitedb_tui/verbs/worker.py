@@ -13,7 +13,8 @@ from offsitedb_tui.output import speaking
 
 def worker(
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, max=64, metavar="N", help="Jobs at a time (default: worker.threads).")
+        int | None,
+        typer.Option("--workers", min=1, max=64, metavar="N", help="Jobs at a time (default: worker.threads)."),
     ] = None,
 ) -> None:
     """Run jobs until stopped. SIGTERM lets running ones end within the grace period, then puts them back."""

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.cancel import CancelToken
+from engine.model import BucketKey
 from engine.storage.base import Storage
 from engine.storage.faulty import FaultyStorage
 from engine.storage.local import LocalStorage, prepare_folder
 from engine.storage.retry import RetryingStorage
 from engine.storage.s3.address import bucket_address
 from engine.storage.s3.backend import BucketStorage
-from engine.storage.s3.bucket import BucketKey
 
 DESTINATION_ID = "5d" * 16
 

@@ -111,6 +111,7 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecretService]:
         yield running
 
 
+@pytest.mark.slow
 def test_locked_keyring(shop: Shop, locked: SecretService) -> None:
     program = Program(shop.program.place, {**shop.program.environment, **locked.environment})
     with unchanged(shop.program.place), backend(shop.program, "secret-service"):

@@ -40,7 +40,7 @@ def test_ctrl_c_while_the_job_runs_here(shop: Shop) -> None:
     assert processes_of(program.place) == []
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("sent", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_worker_ends_well(shop: Shop, sent: signal.Signals) -> None:
     program = shop.program
     with program.start("worker", "--workers", "3") as process, program.place.engine() as engine:

@@ -45,6 +45,7 @@ def restoring(field: Field) -> Iterator[tuple[str, int]]:
         yield job_id, worker.pid
 
 
+@pytest.mark.slow
 def test_pg_dump_killed(field: Field) -> None:
     with dumping(field) as (job_id, worker, _):
         os.kill(wait_descendant(worker, "pg_dump").pid, signal.SIGKILL)
@@ -56,6 +57,7 @@ def test_pg_dump_killed(field: Field) -> None:
     assert "signal 9" in attempt.job.error.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whose", [_EXPORTER, _DUMPER], ids=["exporter", "pg_dump"])
 def test_a_session_ended_by_an_administrator_is_never_a_wrong_count(field: Field, whose: str) -> None:
     with dumping(field) as (job_id, _, run_free):
@@ -72,6 +74,7 @@ def test_a_session_ended_by_an_administrator_is_never_a_wrong_count(field: Field
     assert len(field.engine.ledger.entries()) == 1
 
 
+@pytest.mark.slow
 def test_pg_restore_killed_once_is_made_good_by_a_whole_second_pass(field: Field) -> None:
     with restoring(field) as (job_id, worker):
         os.kill(wait_descendant(worker, "pg_restore").pid, signal.SIGKILL)
@@ -82,6 +85,7 @@ def test_pg_restore_killed_once_is_made_good_by_a_whole_second_pass(field: Field
     assert attempt.drill.verdict is Verdict.PROVEN
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["pg_restore", "postgres"])
 def test_a_program_of_the_drill_killed_for_good(field: Field, victim: str) -> None:
     with restoring(field) as (job_id, worker):
@@ -101,7 +105,6 @@ def test_a_program_of_the_drill_killed_for_good(field: Field, victim: str) -> No
     assert not attempt.drill.verdict.proven
     assert attempt.job.error is not None
     assert attempt.job.error.code.startswith("drill."), attempt.job.error
-    print(victim, attempt.drill.verdict, attempt.job.error)
 
 
 def _took(field: Field, job_id: str, family: list[Process]) -> Attempt:
@@ -118,7 +121,6 @@ def _took(field: Field, job_id: str, family: list[Process]) -> Attempt:
     field.assert_clean()
     assert attempt.job.state is JobState.CANCELLED
     assert attempt.job.error is None or attempt.job.error.exit_status == 130
-    print("cancel took", took)
     return attempt
 
 
@@ -131,6 +133,7 @@ def test_cancel_during_a_dump(field: Field) -> None:
     assert attempt.snapshot is None
 
 
+@pytest.mark.slow
 def test_cancel_during_a_restore(field: Field) -> None:
     with restoring(field) as (job_id, worker):
         attempt = _took(field, job_id, descendants(worker))
@@ -149,6 +152,7 @@ def test_cancel_while_waiting_for_a_lock(field: Field) -> None:
         _took(field, job_id, [])
 
 
+@pytest.mark.slow
 def test_a_dump_that_stalls_is_ended(field: Field) -> None:
     """pg_dump stopped in mid-sentence: no byte for 10 s ends the job, and the locks go with it."""
     settings(field.place, "[snapshot]\nstall_timeout_s = 10\n")

@@ -106,6 +106,7 @@ def test_killed_in_the_middle_of_a_restore(armed: Field) -> None:
     assert attempt.snapshot.id == first, "the drill is done again, not the snapshot"
 
 
+@pytest.mark.slow
 def test_three_workers_that_die_over_a_job_end_it(armed: Field) -> None:
     fill(armed)
     with throttled(armed, SLOW):
@@ -124,6 +125,7 @@ def test_three_workers_that_die_over_a_job_end_it(armed: Field) -> None:
     assert attempt.snapshot is None
 
 
+@pytest.mark.slow
 def test_a_stopped_worker_puts_its_job_back(armed: Field) -> None:
     fill(armed)
     with throttled(armed, SLOW) as proxy:
@@ -140,6 +142,7 @@ def test_a_stopped_worker_puts_its_job_back(armed: Field) -> None:
     assert attempt.drill.verdict is Verdict.PROVEN
 
 
+@pytest.mark.slow
 def test_a_worker_that_was_paused_beyond_its_lease_is_fenced(armed: Field) -> None:
     """It comes back in the middle of its dump, finds its job in other hands, and registers nothing."""
     fill(armed)
@@ -160,6 +163,7 @@ def test_a_worker_that_was_paused_beyond_its_lease_is_fenced(armed: Field) -> No
         assert len(armed.engine.ledger.entries()) == 1
 
 
+@pytest.mark.slow
 def test_two_workers_run_each_job_once(armed: Field) -> None:
     fill(armed, rows=200)
     armed.connect_through()

@@ -16,6 +16,7 @@ def hasty(field: Field) -> Field:
     return field
 
 
+@pytest.mark.slow
 def test_a_slow_network_takes_its_time(hasty: Field) -> None:
     with throttled(hasty, 700_000.0) as proxy, running_worker(hasty.place):
         attempt = hasty.wait_end(hasty.ask())
@@ -25,6 +26,7 @@ def test_a_slow_network_takes_its_time(hasty: Field) -> None:
     hasty.assert_clean()
 
 
+@pytest.mark.slow
 def test_a_connection_reset_in_the_middle_is_tried_again(hasty: Field) -> None:
     with throttled(hasty, 400_000.0) as proxy, running_worker(hasty.place):
         job_id = hasty.ask()
@@ -40,6 +42,7 @@ def test_a_connection_reset_in_the_middle_is_tried_again(hasty: Field) -> None:
     assert len(hasty.engine.ledger.entries()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", ["dump", "preflight", "lock"])
 def test_a_network_that_falls_silent_ends_the_job(hasty: Field, phase: str) -> None:
     """Connections that stay open and carry nothing: ended by the stall timeout, long before TCP gives up."""

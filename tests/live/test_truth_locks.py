@@ -12,7 +12,7 @@ import pytest
 
 from engine.model import Verdict
 from engine.model.views import Attempt
-from tests.fixtures.fire import CONNECTION, Field, settings, working
+from tests.fixtures.fire import Field, settings, working
 from tests.fixtures.installation import wait_until
 from tests.fixtures.source import as_role
 
@@ -186,4 +186,3 @@ def test_timeouts_of_the_role_do_not_end_the_exporter(filled: Field) -> None:
         assert "starting over" not in log
     finally:
         filled.sql(f"DROP OWNED BY {role}", f"DROP ROLE {role}")
-    assert filled.engine.connections.show(CONNECTION)

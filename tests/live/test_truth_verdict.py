@@ -1,4 +1,4 @@
-"""Verdicts: what is altered on either side is FAILED by name and number, and the decision itself has no way around it."""
+"""Verdicts: what differs on either side is FAILED by name and number, and nothing leads around it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ def test_a_copy_with_another_number_of_rows_is_failed_with_table_and_numbers(fie
 
 _names = st.tuples(st.sampled_from(["public", "s"]), st.text(min_size=1, max_size=4))
 _rows = st.integers(0, 2**40)
-_expected = st.lists(st.builds(lambda n, r: TableCount(*n, r), _names, _rows), unique_by=lambda t: (t.schema, t.table))
+_expected = st.lists(
+    st.builds(lambda n, r: TableCount(n[0], n[1], r), _names, _rows), unique_by=lambda t: (t.schema, t.table)
+)
 _skips = st.lists(st.builds(Skip, st.just("EVENT TRIGGER"), st.text(max_size=3), st.just("why")), max_size=2)
 _failure = st.builds(Failure, st.just("drill.restore"), st.text(max_size=3), st.just(""))
 _failures = st.lists(_failure, max_size=2)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from engine.cancel import CancelToken
 from engine.errors import Internal, StoreError
+from engine.model import BucketKey
 from engine.storage import trial
 from engine.storage.base import (
     CHUNK_BYTES,
@@ -28,7 +29,7 @@ from engine.storage.base import (
     validate_key,
 )
 from engine.storage.s3.address import BucketAddress, Timeouts
-from engine.storage.s3.bucket import Bucket, BucketKey, Head
+from engine.storage.s3.bucket import Bucket, Head
 from engine.storage.s3.download import fetch
 from engine.storage.s3.once import Habits, put_object
 from engine.storage.s3.parts import md5_of, part_bytes_for
@@ -64,6 +65,10 @@ class BucketStorage:
 
     def describe(self) -> str:
         return f"{self._address} at {self._address.endpoint}"
+
+    def make_ready(self) -> None:
+        """Get ready for the first call, in a thread beside."""
+        self._bucket.make_ready()
 
     def begin_upload(self, key: str, *, expected_bytes: int, cancel: CancelToken) -> Upload:
         validate_key(key)

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
 
 from engine.cancel import CancelToken
-from engine.errors import StoreError
+from engine.errors import OffsiteError, StoreError
+from engine.model import BucketKey
 from engine.redact import holding
 from engine.storage.s3.address import BucketAddress, Timeouts, refuse_forbidden_addresses
 
@@ -39,20 +40,6 @@ Body: TypeAlias = bytes | bytearray | BinaryIO
 _CONNECTIONS = 10
 """Of one client's pool: uploads and downloads of one job, and room for the calls between them."""
 _PIECE_BYTES = 1 << 18
-
-
-@dataclass(frozen=True, slots=True)
-class BucketKey:
-    """An access key. Its ``repr`` does not show it."""
-
-    access_key_id: str
-    secret_access_key: str
-
-    def __repr__(self) -> str:
-        return "BucketKey(***)"
-
-    def secrets(self) -> tuple[str, ...]:
-        return (self.secret_access_key, self.access_key_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +79,16 @@ class Bucket:
         self._timeouts = timeouts
         self._lock = threading.Lock()
         self._made: S3Client | None = None
+
+    def make_ready(self) -> None:
+        """Load boto3 and make the client in a thread beside: that takes half a second, which nobody need wait for."""
+        threading.Thread(target=self._prepare, name="bucket-client", daemon=True).start()
+
+    def _prepare(self) -> None:
+        try:
+            self._client()
+        except OffsiteError:
+            return  # the first call says it again, to somebody who listens
 
     def create_upload(self, key: str) -> str:
         """Begin a multipart upload: its id."""
