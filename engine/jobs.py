@@ -16,7 +16,7 @@ from engine import catalog as catalogs
 from engine.cancel import CancelToken
 from engine.catalog import Catalog
 from engine.clock import Clock
-from engine.errors import Cancelled, CatalogError, Internal, KeyAccessError, OffsiteError, SourceError
+from engine.errors import Cancelled, CatalogError, Internal, KeyAccessError, OffsiteError
 from engine.model import Job, JobError, JobKind, JobProgress, JobState
 from engine.progress import Progress
 
@@ -225,8 +225,3 @@ def _log_traceback(context: JobContext, error: Exception) -> None:
 
     for line in traceback.format_exception(error):
         context.log("error", line.rstrip())
-
-
-def worth_another_attempt(error: OffsiteError) -> bool:
-    """Whether the same snapshot may succeed a moment later: the network cut a dump or an upload half-way."""
-    return error.retry and isinstance(error, SourceError) and error.code in ("pg.snapshot-lost", "pg.dump-failed")

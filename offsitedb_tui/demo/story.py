@@ -69,7 +69,7 @@ def run(talk: Talk, *, keep: bool, home: Path | None) -> None:
             with _worker(made.held, home, cancel) as worker:
                 _wait_alive(made.engine, worker, cancel)
                 talk.show(
-                    f"5  A checkpoint, by worker process {worker.pid}: dump → gzip → AES-256-GCM → folder, then the drill"
+                    f"5  A checkpoint by worker process {worker.pid}: dump → gzip → AES-256-GCM → folder, then a drill"
                 )
                 talk.show()
                 ended = follow(made.engine, made.engine.jobs.checkpoint("shop", tag="demo"), talk, None)

@@ -32,8 +32,9 @@ def show(snapshot: Which, as_json: AsJson = False) -> None:
         if attempt.drill is not None:
             t = attempt.drill.timings
             talk.show(
-                f"  fetch {t.fetch_s:.2f} s · open {t.open_s:.2f} s · scratch {t.scratch_s:.2f} s · list {t.list_s:.2f} s"
-                f" · restore {t.restore_s:.2f} s · verify {t.verify_s:.2f} s · total {t.total_s:.2f} s"
+                f"  fetch {t.fetch_s:.2f} s · open {t.open_s:.2f} s · scratch {t.scratch_s:.2f} s"
+                f" · list {t.list_s:.2f} s · restore {t.restore_s:.2f} s"
+                f" · verify {t.verify_s:.2f} s · total {t.total_s:.2f} s"
             )
             i = attempt.drill.isolation
             talk.show(f"  isolation: user {i.user}, network {i.network}, sandbox {i.sandbox}")

@@ -1,4 +1,4 @@
-"""Checkpoints into a real bucket over https with a private CA: proven, unreadable from outside, and what faults leave."""
+"""Checkpoints into a real bucket over https with a private CA: proven, unreadable from outside; what faults leave."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The programs of a job killed one by one, its sessions ended by an administrator, and cancels: a clear end each time."""
+"""The programs of a job killed one by one, its sessions ended by an administrator, cancels: a clear end each time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DUMPER = f"SELECT pid FROM pg_stat_activity WHERE {_OURS} AND query LIKE 'COPY 
 
 @contextmanager
 def dumping(field: Field) -> Iterator[tuple[str, int, Callable[[], None]]]:
-    """A job in the middle of its dump by a real worker: its id, the worker's pid, and what lets the network run free."""
+    """A job in the middle of its dump: its id, the worker's pid, and what lets the network run free."""
     fill(field)
     with throttled(field, SLOW) as proxy, running_worker(field.place) as worker:
         job_id = field.ask()

@@ -13,7 +13,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -174,7 +174,7 @@ class Bucket:
         got: list[bytes] = []
         with self._calling("GetObject", key) as s3:
             answer = s3.get_object(**request)
-            with answer["Body"] as body:
+            with closing(answer["Body"]) as body:  # as a context manager it gives urllib3's stream, and its errors
                 while piece := body.read(_PIECE_BYTES):
                     stop.check()
                     got.append(piece)

@@ -99,10 +99,11 @@ def of_transport(error: Exception, operation: str, address: BucketAddress) -> St
     where = f"{address.host} ({operation})"
     if isinstance(error, boto.SSLError):
         return _tls(str(error), address)
-    if isinstance(error, boto.ReadTimeoutError):
-        return StoreError("store.timeout", f"no answer in time from {where}", context=context, retry=True)
     if isinstance(error, boto.ConnectTimeoutError):
         return StoreError("store.timeout", f"no connection in time to {where}", context=context, retry=True)
+    # a body that the other side does not take times out in the middle of writing: botocore calls that a closed connection
+    if isinstance(error, boto.ReadTimeoutError) or "timed out" in str(error):
+        return StoreError("store.timeout", f"no answer in time from {where}", context=context, retry=True)
     if isinstance(error, boto.EndpointConnectionError | boto.ProxyConnectionError):
         return StoreError(
             "store.unreachable",
@@ -111,7 +112,7 @@ def of_transport(error: Exception, operation: str, address: BucketAddress) -> St
             context=context,
             retry=True,
         )
-    if isinstance(error, boto.HTTPClientError | boto.ReadTimeoutError | boto.IncompleteReadError):
+    if isinstance(error, boto.HTTPClientError | boto.IncompleteReadError):
         hint = None if address.encrypted else _https_hint(address)
         return StoreError("store.io", f"the connection to {where} was cut", hint=hint, context=context, retry=True)
     if isinstance(error, boto.ParamValidationError):

@@ -12,7 +12,9 @@ from typing import Final
 from engine.storage.s3.address import BucketAddress
 
 _OBJECT_ACTIONS: Final = ("s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
-_BUCKET_ACTIONS: Final = ("s3:ListBucket", "s3:ListBucketMultipartUploads")
+_LISTED: Final = ("s3:ListBucket",)
+_UNFINISHED: Final = ("s3:ListBucketMultipartUploads",)
+"""Without the condition on the prefix: Ceph does not tell its policies the prefix of this call. It shows names only."""
 _PRUNE_ACTIONS: Final = ("s3:DeleteObject",)
 
 ACTION_OF: Final = {
@@ -33,7 +35,9 @@ ACTION_OF: Final = {
 
 def worker_policy(address: BucketAddress) -> str:
     """The policy of the worker's key, JSON."""
-    return _document(_of_objects(address, _OBJECT_ACTIONS), _of_bucket(address, _BUCKET_ACTIONS))
+    return _document(
+        _of_objects(address, _OBJECT_ACTIONS), _of_bucket(address, _LISTED), _of_bucket(address, _UNFINISHED)
+    )
 
 
 def prune_policy(address: BucketAddress) -> str:
@@ -44,7 +48,7 @@ def prune_policy(address: BucketAddress) -> str:
 def statement_for(address: BucketAddress, operation: str) -> str:
     """The statement that allows ``operation`` (a call's name in S3's API), JSON on one line."""
     action = ACTION_OF[operation]
-    made = _of_bucket(address, (action,)) if action in _BUCKET_ACTIONS else _of_objects(address, (action,))
+    made = _of_bucket(address, (action,)) if action in _LISTED + _UNFINISHED else _of_objects(address, (action,))
     return json.dumps(made)
 
 
@@ -68,7 +72,7 @@ def _of_bucket(address: BucketAddress, actions: tuple[str, ...]) -> dict[str, ob
         "Action": list(actions),
         "Resource": f"arn:aws:s3:::{address.bucket}",
     }
-    if address.prefix:
+    if address.prefix and actions == _LISTED:
         statement["Condition"] = {"StringLike": {"s3:prefix": f"{address.prefix}/*"}}
     return statement
 
