@@ -112,7 +112,12 @@ class Driller:
                 context.report(Progress(Phase.SCRATCH, 0, None, Unit.STEPS, "starting a scratch cluster"))
                 at = self._clock.monotonic()
                 with cluster.scratch_cluster(
-                    directory, found.toolset, sandbox=sandbox, cancel=cancel, settings=self._settings.drill
+                    directory,
+                    found.toolset,
+                    sandbox=sandbox,
+                    cancel=cancel,
+                    settings=self._settings.drill,
+                    templates=self._paths.templates,
                 ) as server:
                     found.timings = replace(found.timings, scratch_s=round(self._clock.monotonic() - at, 3))
                     found.scratch_version = server.server_version

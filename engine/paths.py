@@ -48,6 +48,11 @@ class Paths:
         """Scratch clusters, one directory per drill, each gone with it."""
         return self.runtime / "scratch"
 
+    @property
+    def templates(self) -> Path:
+        """Initialised data directories that drills copy, one per PostgreSQL installation."""
+        return self.runtime / "templates"
+
     def ensure(self) -> None:
         """Make the directories of the installation, private where they must be."""
         make_private(self.home)

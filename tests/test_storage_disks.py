@@ -28,7 +28,7 @@ storage = LocalStorage(root, destination_id="d")
 if how == "limit":
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 if how == "readonly":
-    subprocess.run(["mount", "-o", "remount,ro", root], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", root], check=True)
 try:
     with storage.begin_upload("v1/x", expected_bytes=1, cancel=CancelToken()) as upload:
         for _ in range(64):

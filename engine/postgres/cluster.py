@@ -137,12 +137,15 @@ def scratch_cluster(
     sandbox: Sandbox,
     cancel: CancelToken,
     settings: DrillSettings,
+    templates: Path | None = None,
 ) -> Iterator[ScratchCluster]:
     """A server in ``scratch`` that accepts connections, stopped after the block with all its processes.
 
+    ``templates``: a private directory on the same file system where initialised data directories are kept.
+
     Raises CouldNotVerify ``drill.scratch`` with the server's own words.
     """
-    _make_data(scratch, toolset, sandbox, cancel)
+    _make_data(scratch, toolset, sandbox, cancel, templates)
     # every process of the server inherits one end of the pipe: end of file on the other says that all are gone
     alive, held = os.pipe()
     try:
@@ -186,16 +189,20 @@ def _spawn_server(
         raise CouldNotVerify("drill.scratch", f"the scratch server could not be started: {e}") from e
 
 
-def _make_data(scratch: ScratchDir, toolset: ServerPrograms, sandbox: Sandbox, cancel: CancelToken) -> None:
+def _make_data(
+    scratch: ScratchDir, toolset: ServerPrograms, sandbox: Sandbox, cancel: CancelToken, templates: Path | None
+) -> None:
     """An initialised data directory: from the template, or by initdb, which then becomes the template."""
-    kept = template.template_of(scratch.path.parent, toolset.bindir, toolset.version)
-    if kept.exists():
+    kept = template.template_of(templates, toolset.bindir, toolset.version) if templates is not None else None
+    if kept is not None and kept.exists():
         try:
             template.copy(kept, scratch.data, scratch.run_as)
             return
         except OSError as e:
             raise CouldNotVerify("drill.scratch", f"the scratch cluster's files could not be copied: {e}") from e
     _initdb(scratch, toolset, sandbox, cancel)
+    if kept is None:
+        return
     with suppress(OSError):  # without a template the next drill runs initdb again
         template.keep(scratch.data, kept, scratch.path)
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from engine.process import RunAs
 
 
-def template_of(scratch_root: Path, bindir: Path, version: str) -> Path:
-    """Where the template of these very programs lies: replaced programs (another initdb) get another one."""
+def template_of(templates: Path, bindir: Path, version: str) -> Path:
+    """Where below ``templates`` that of these very programs lies: replaced programs have another initdb."""
     stat = (bindir / "initdb").stat()
     mark = hashlib.sha256(f"{bindir}\0{stat.st_ino}\0{stat.st_mtime_ns}\0{stat.st_size}".encode()).hexdigest()[:12]
-    return scratch_root.with_name("templates") / f"{version}-{mark}"
+    return templates / f"{version}-{mark}"
 
 
 def keep(data: Path, template: Path, beside: Path) -> None:
@@ -27,7 +27,7 @@ def keep(data: Path, template: Path, beside: Path) -> None:
 
     ``beside``: a directory on the same file system whose end takes a half-made copy along.
     """
-    template.parent.mkdir(mode=0o700, exist_ok=True)
+    template.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     half = beside / "template"
     shutil.copytree(data, half, symlinks=True)
     half.chmod(0o700)

@@ -101,8 +101,8 @@ def of_transport(error: Exception, operation: str, address: BucketAddress) -> St
         return _tls(str(error), address)
     if isinstance(error, boto.ConnectTimeoutError):
         return StoreError("store.timeout", f"no connection in time to {where}", context=context, retry=True)
-    # a body that the other side does not take times out in the middle of writing: botocore calls that a closed connection
-    if isinstance(error, boto.ReadTimeoutError) or "timed out" in str(error):
+    # a body that the other side does not take times out while it is written: botocore calls that a closed connection
+    if isinstance(error, boto.ReadTimeoutError) or "timed out" in _inner(error):
         return StoreError("store.timeout", f"no answer in time from {where}", context=context, retry=True)
     if isinstance(error, boto.EndpointConnectionError | boto.ProxyConnectionError):
         return StoreError(
@@ -190,9 +190,14 @@ def _https_hint(address: BucketAddress) -> str:
     return f"The endpoint may want https: try `https://{address.endpoint.partition('://')[2]}`."
 
 
+def _inner(error: BaseException) -> str:
+    """What botocore was told by urllib3, which it does not always repeat."""
+    return str(error.kwargs.get("error", "")) if isinstance(error, boto.BotoCoreError) else ""
+
+
 def _cause(error: BaseException) -> str:
     """The system's words of why there is no connection, without the objects' addresses that urllib3 adds."""
-    text = str(error.kwargs.get("error", "")) if isinstance(error, boto.BotoCoreError) else ""
+    text = _inner(error)
     for known in ("Connection refused", "Network is unreachable", "No route to host"):
         if known in text:
             return known.lower()
