@@ -97,7 +97,7 @@ def test_supabase_like_is_proven_with_its_event_triggers_and_publication_skipped
     assert outcome.failures == ()
     assert restored == expected
     assert sum(expected.values()) == 6_599
-    assert {s.kind for s in outcome.skips} == {"EVENT TRIGGER", "PUBLICATION", "PUBLICATION TABLE"}
+    assert {s.kind for s in outcome.skips} == {"EVENT TRIGGER", "PUBLICATION"}
     assert {s.name for s in outcome.skips if s.kind == "EVENT TRIGGER"} == {
         "issue_pg_cron_access",
         "issue_pg_net_access",

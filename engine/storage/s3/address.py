@@ -168,7 +168,8 @@ def _check_host(endpoint: str, host: str) -> ipaddress.IPv4Address | ipaddress.I
 def _refuse_address(endpoint: str, literal: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
     mapped = literal.ipv4_mapped if isinstance(literal, ipaddress.IPv6Address) else None
     real = mapped or literal
-    if mapped is not None or real.is_link_local or real.is_multicast or real.is_unspecified or real.is_reserved:
+    strange = real.is_link_local or real.is_multicast or real.is_unspecified or real.is_reserved
+    if mapped is not None or (strange and not real.is_loopback):  # of IPv6 ::1 counts as reserved, too
         raise ConfigError(
             "config.invalid",
             f"the endpoint {endpoint[:80]} leads to {literal}, which is no address of a storage",

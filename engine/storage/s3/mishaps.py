@@ -102,7 +102,7 @@ def of_transport(error: Exception, operation: str, address: BucketAddress) -> St
     if isinstance(error, boto.ConnectTimeoutError):
         return StoreError("store.timeout", f"no connection in time to {where}", context=context, retry=True)
     # a body that the other side does not take times out while it is written: botocore calls that a closed connection
-    if isinstance(error, boto.ReadTimeoutError) or "timed out" in _inner(error):
+    if isinstance(error, boto.ReadTimeoutError) or "timed out" in _inner(error) or isinstance(error, TimeoutError):
         return StoreError("store.timeout", f"no answer in time from {where}", context=context, retry=True)
     if isinstance(error, boto.EndpointConnectionError | boto.ProxyConnectionError):
         return StoreError(
@@ -112,7 +112,7 @@ def of_transport(error: Exception, operation: str, address: BucketAddress) -> St
             context=context,
             retry=True,
         )
-    if isinstance(error, boto.HTTPClientError | boto.IncompleteReadError):
+    if isinstance(error, boto.HTTPClientError | boto.IncompleteReadError | OSError):
         hint = None if address.encrypted else _https_hint(address)
         return StoreError("store.io", f"the connection to {where} was cut", hint=hint, context=context, retry=True)
     if isinstance(error, boto.ParamValidationError):
