@@ -22,18 +22,16 @@ from engine.model.views import Attempt
 from engine.postgres import install
 from engine.postgres.tools import MAJORS, Toolset
 from offsitedb_tui.demo.source import Admin, postgres_server, source_server
+from tests.fixtures.binaries import PLACE
 from tests.fixtures.installation import Place
 
 pytestmark = pytest.mark.slow
-
-BINARIES = places.locate().postgres
-"""Where fetched binaries stay between runs; looked up before any fixture moves the installation."""
 
 
 @pytest.fixture(scope="module")
 def fetched() -> dict[int, Toolset]:
     """Every major, fetched or already there."""
-    paths = places.Paths(home=BINARIES.parent, runtime=BINARIES.parent)
+    paths = places.Paths(home=PLACE.parent, runtime=PLACE.parent)
     return {m: install.install(m, paths, cancel=CancelToken(), say=lambda _: None) for m in MAJORS}
 
 
@@ -53,7 +51,8 @@ def use(place: Place, *majors: int) -> None:
     target = place.root / "runtime" / "postgres"
     target.mkdir(parents=True, exist_ok=True)
     for major in majors:
-        (target / str(major)).symlink_to(BINARIES / str(major))
+        if not (target / str(major)).exists():
+            (target / str(major)).symlink_to(PLACE / str(major))
 
 
 def prove(place: Place, name: str, url: str) -> Attempt:
