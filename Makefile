@@ -15,7 +15,7 @@ test: .venv/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: .venv/.dev
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
 
 check: .venv/.dev
 	$(BIN)/ruff format --check .

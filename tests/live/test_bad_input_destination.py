@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.fixtures.binaries import lend
 from tests.fixtures.disks import fill, read_only, small_disk
 from tests.fixtures.program import Program, unchanged
 from tests.fixtures.shapes import check_attempt
@@ -156,6 +157,7 @@ def test_no_room_for_the_drill(shop: Shop) -> None:
     """The snapshot stays, and the verdict says that nothing was proven."""
     with small_disk(4096) as disk:
         disk.chmod(0o711)
+        lend(disk)
         cramped = Program(shop.program.place, {**shop.program.environment, "OFFSITEDB_RUNTIME": str(disk)})
         document = cramped.run("checkpoint", "shop", "--wait", "--json").document(71)
         check_attempt(document)
