@@ -18,12 +18,13 @@ from psycopg import sql
 from engine import paths as places
 from engine.cancel import CancelToken
 from engine.errors import PreflightFailed
-from engine.model import Verdict
+from engine.model import BucketKeys, BucketSpec, Verdict
 from engine.model.views import Attempt, DrillView
 from engine.postgres import tools
 from engine.postgres.tools import Toolset
 from offsitedb_tui.demo.source import Admin, postgres_server
-from tests.fixtures.fire import Field, working
+from tests.fixtures.ceph import Ceph
+from tests.fixtures.fire import CONNECTION, Field, working
 from tests.fixtures.installation import Place
 from tests.fixtures.source import as_role
 
@@ -80,17 +81,30 @@ def source() -> Iterator[Source]:
         shutil.rmtree(root, ignore_errors=True)
 
 
-@pytest.fixture
-def proven(place: Place) -> Iterator[Callable[[str], Attempt]]:
-    """A checkpoint of a URL, and that nothing is left of it."""
+@pytest.fixture(params=["folder", "bucket"])
+def proven(place: Place, request: pytest.FixtureRequest) -> Iterator[Callable[[str], Attempt]]:
+    """A checkpoint of a URL into a folder, and into a real bucket over https, and that nothing is left of it."""
     with place.engine() as engine:
+        if request.param == "bucket":
+            ceph: Ceph = request.getfixturevalue("ceph")
+            bucket = ceph.bucket()
+            spec = BucketSpec(bucket=bucket, provider="ceph", endpoint=ceph.https, prefix="p", ca_pem=ceph.ca_pem)
+            engine.destinations.add_bucket("off", spec, BucketKeys(ceph.key))
 
         def run(url: str) -> Attempt:
             field = Field(place, engine, url, "no-such-text-anywhere")
-            field.connect_through()
+            if request.param == "folder":
+                field.connect_through()
+                with working(field):
+                    attempt = field.checkpoint()
+                field.assert_clean()
+                return attempt
+            engine.connections.add(CONNECTION, "off", url)
             with working(field):
                 attempt = field.checkpoint()
-            field.assert_clean()
+            assert attempt.snapshot is not None
+            key = f"p/{attempt.snapshot.object_key}"
+            assert ceph.content(bucket) == {key, key.removesuffix(".odb") + ".manifest.json"}
             return attempt
 
         yield run
