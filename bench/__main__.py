@@ -40,7 +40,7 @@ from offsitedb_tui.demo.source import Admin, postgres_server
 from offsitedb_tui.follow import follow
 from offsitedb_tui.output import Talk
 
-FLOOR = "pg_dump -Fc -Z0 | cat"
+FLOOR = "pg_dump -Fc -Z0 into cat"
 DUMP = "pg_dump -Fc"
 SNAPSHOT = "snapshot to a folder"
 DRILL = "drill"

@@ -169,9 +169,14 @@ class Driller:
         with clock("list_s"):
             toc = restore.list_archive(server, archive, cancel)
         found.toc_entries = len(toc.entries)
-        context.report(Progress(Phase.RESTORE, 0, None, Unit.BYTES, "restoring"))
+        expected_bytes = details.dump_bytes  # the source's size on disk: the copy comes out about as large
+
+        def on_restore(progress: Progress) -> None:
+            context.report(replace(progress, total=max(expected_bytes, progress.done)))
+
+        on_restore(Progress(Phase.RESTORE, 0, None, Unit.BYTES))
         with clock("restore_s"):
-            outcome = restore.restore(server, archive, toc, captured=details, cancel=cancel, on_progress=context.report)
+            outcome = restore.restore(server, archive, toc, captured=details, cancel=cancel, on_progress=on_restore)
         found.normalised, found.skips, found.failures = outcome.normalised, outcome.skips, outcome.failures
         found.settings = outcome.settings
         with clock("verify_s"):

@@ -29,6 +29,7 @@ def follow(engine: Engine, job: JobView, talk: Talk, timeout_s: float | None) ->
         try:
             return _follow(engine, job, line, substitute, timeout_s)
         except KeyboardInterrupt:
+            line.clear()
             talk.say(_what_becomes_of_it(job, without_worker=substitute.active))
             raise
 
@@ -56,7 +57,7 @@ def _what_becomes_of_it(job: JobView, *, without_worker: bool) -> str:
     """What somebody who waits no longer should know."""
     short = job.id[:12]
     if without_worker:
-        return f"Start a worker with `offsitedb worker`, then follow the job with `offsitedb jobs show {short}`."
+        return f"The job is back in the queue. Start a worker with `offsitedb worker`, then follow the job with `offsitedb jobs show {short}`."
     return f"Follow it with `offsitedb jobs show {short}`; `offsitedb jobs cancel {short}` stops it."
 
 
@@ -72,9 +73,14 @@ class _Line:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Take the line away, so that something else may be said."""
         if self._tty and self._shown:
             sys.stderr.write(CLEAR)
             sys.stderr.flush()
+            self._shown = ""
 
     def pause(self) -> None:
         self._pause.wait(POLL_S)

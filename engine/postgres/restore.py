@@ -288,7 +288,7 @@ class _Watch:
         except psycopg.Error as e:
             raise _server_gone(e) from e
         size = row[0] if row is not None and isinstance(row[0], int) else 0
-        self._on_progress(Progress(Phase.RESTORE, size, None, Unit.BYTES, "size of the restored database"))
+        self._on_progress(Progress(Phase.RESTORE, size, None, Unit.BYTES))
 
 
 def _server_gone(error: psycopg.Error) -> CouldNotVerify:
