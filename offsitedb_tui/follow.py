@@ -57,7 +57,10 @@ def _what_becomes_of_it(job: JobView, *, without_worker: bool) -> str:
     """What somebody who waits no longer should know."""
     short = job.id[:12]
     if without_worker:
-        return f"The job is back in the queue. Start a worker with `offsitedb worker`, then follow the job with `offsitedb jobs show {short}`."
+        return (
+            "The job is back in the queue. Start a worker with `offsitedb worker`,"
+            f" then follow the job with `offsitedb jobs show {short}`."
+        )
     return f"Follow it with `offsitedb jobs show {short}`; `offsitedb jobs cancel {short}` stops it."
 
 
