@@ -31,6 +31,8 @@ from engine.progress import Phase, Progress, ProgressSink, Unit
 _FIRST_DB = "offsitedb_drill"
 _SECOND_DB = "offsitedb_drill_full"
 _LOOK_S = 0.5
+_KILLED = (-9, 137)
+"""SIGKILL, as we see it and as a sandbox reports it: the kernel's way when memory is short, never pg_restore's own."""
 _LINE_BYTES = 1 << 16
 _LIST_TIMEOUT_S = 600.0
 _TERMINATE_AFTER_S = 10.0
@@ -146,6 +148,12 @@ def _restore(replay: _Replay, captured: Captured) -> RestoreOutcome:
         drop_database(cluster, prepared.dbname)
         prepared = prepare_database(cluster, _SECOND_DB, captured.needs)
         status, mishaps = replay.go(prepared, plan, ["--verbose"])  # so that it names the entry of every error
+        if status in _KILLED:
+            raise CouldNotVerify(
+                "drill.scratch",
+                "pg_restore was killed from outside before it had replayed the archive",
+                hint="Look for an out-of-memory kill on the drill host (`dmesg`), give it memory, then drill again.",
+            )
         judgement = judge(mishaps, toc.entries, status)
         failures = judgement.failures
         skips, lost = (*skips, *judgement.skips), (*lost, *judgement.lost_tables)
