@@ -293,6 +293,8 @@ class Driller:
                 found.timings.total_s,
                 text,
                 sha256,
+                skips=len(found.skips),
+                summary=proof.summary(found.failures),
             )
             catalogs.drills.add(tx, record)
             catalogs.jobs.renew(tx, context.job.id, context.job.fence, finished_at, self._settings.worker.lease_s)

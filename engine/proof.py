@@ -16,6 +16,9 @@ UNCOUNTED = Skip(
     "counts", "row counts", "the source could not export a snapshot, so there are no exact counts to compare with"
 )
 
+_SUMMARY_CHARS = 300
+"""As much of a failure as a line of the ledger can use; the receipt has all of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Proof:
@@ -72,3 +75,8 @@ def _difference(table: TableResult, counts: Counts) -> Failure | None:
             "Read the restore's own failures above. If there are none, take a new checkpoint and keep this artifact.",
         )
     return None
+
+
+def summary(failures: Sequence[Failure]) -> str:
+    """The first failure in words, for a list; empty when there is none."""
+    return failures[0].message.replace("\0", "")[:_SUMMARY_CHARS] if failures else ""

@@ -28,6 +28,8 @@ def add(tx: Tx, record: ConnectionRecord) -> None:
             accept_empty=record.accept_empty,
             created_at=record.created_at,
             tested_at=record.tested_at,
+            proof_target_s=record.proof_target_s,
+            restore_target_s=record.restore_target_s,
         )
     )
 
@@ -80,6 +82,13 @@ def update(tx: Tx, record: ConnectionRecord) -> None:
         raise _unknown(record.id)
 
 
+def set_targets(tx: Tx, connection_id: str, *, proof_s: float | None, restore_s: float | None) -> None:
+    """How old the newest proof may be, and how long a restore may take. Raises ConfigError config.not-found."""
+    live = update_rows(table).where(table.c.id == connection_id, table.c.removed_at.is_(None))
+    if not tx.change(live.values(proof_target_s=proof_s, restore_target_s=restore_s)):
+        raise _unknown(connection_id)
+
+
 def mark_tested(tx: Tx, connection_id: str, at: datetime, provider: str | None = None) -> None:
     """Note that the database could be reached and, if known, who runs it. Raises ConfigError config.not-found."""
     values: dict[str, object] = {"tested_at": at}
@@ -129,4 +138,6 @@ def _record(row: Row[Any]) -> ConnectionRecord:
         accept_empty=row.accept_empty,
         created_at=row.created_at,
         tested_at=row.tested_at,
+        proof_target_s=row.proof_target_s,
+        restore_target_s=row.restore_target_s,
     )

@@ -27,6 +27,8 @@ def add(tx: Tx, record: DrillRecord) -> None:
             restore_s=record.restore_s,
             receipt=record.receipt,
             receipt_sha256=record.receipt_sha256,
+            skips=record.skips,
+            summary=record.summary,
             position=1 + (int(row.n) if row else 0),
         )
     )
@@ -83,4 +85,6 @@ def _record(row: Row[Any]) -> DrillRecord:
         restore_s=row.restore_s,
         receipt=row.receipt,
         receipt_sha256=row.receipt_sha256,
+        skips=row.skips,
+        summary=row.summary,
     )

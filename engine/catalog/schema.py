@@ -127,6 +127,8 @@ connections = Table(
     Column("tested_at", Instant),
     Column("removed_at", Instant),
     Column("last_seq", BigInteger, nullable=False, server_default=text("0")),
+    Column("proof_target_s", Float),
+    Column("restore_target_s", Float),
 )
 Index(
     "uq_connections_live_name",
@@ -158,9 +160,16 @@ snapshots = Table(
     Column("counts", Text, nullable=False),
     Column("kid", Text, nullable=False),
     Column("details", Text, nullable=False),
+    Column("tables_in_source", BigInteger, nullable=False, server_default=text("0")),
     UniqueConstraint("connection_id", "seq"),
 )
-Index("ix_snapshots_taken_at", snapshots.c.taken_at)
+Index(
+    "ix_snapshots_line",
+    *(snapshots.c[name] for name in ("taken_at", "seq", "id", "connection_id", "destination_id", "job_id", "tag")),
+    *(snapshots.c[name] for name in ("tables", "tables_in_source", "rows", "size_bytes")),
+)
+"""All that the ledger shows of a snapshot: SQLite would read ``details`` on its way to the column behind it."""
+Index("ix_snapshots_connection_id_taken_at", snapshots.c.connection_id, snapshots.c.taken_at, snapshots.c.id)
 
 drills = Table(
     "drills",
@@ -175,9 +184,15 @@ drills = Table(
     Column("receipt", Text, nullable=False),
     Column("receipt_sha256", Text, nullable=False),
     Column("position", BigInteger, nullable=False, unique=True),
+    Column("skips", Integer, nullable=False, server_default=text("0")),
+    Column("summary", Text, nullable=False, server_default=text("''")),
 )
 """``position`` is the order in which drills were written: the order of the chain of receipts."""
-Index("ix_drills_snapshot_id_position", drills.c.snapshot_id, drills.c.position)
+Index(
+    "ix_drills_line",
+    *(drills.c[name] for name in ("snapshot_id", "position", "verdict", "job_id", "restore_s", "skips", "summary")),
+)
+"""All that the ledger shows of a drill; ``receipt`` is as long as ``details``."""
 
 # A job may name its snapshot or drill before that row is written, as long as both are there at the commit.
 jobs = Table(
@@ -227,6 +242,17 @@ job_log = Table(
     Column("level", Text, nullable=False),
     Column("text", Text, nullable=False),
 )
+
+job_tables = Table(
+    "job_tables",
+    metadata,
+    Column("job_id", Text, ForeignKey("jobs.id"), primary_key=True),
+    Column("schema_name", Text, primary_key=True),
+    Column("table_name", Text, primary_key=True),
+    Column("restored", BigInteger),
+    Column("done", Boolean, nullable=False),
+)
+"""Rows of each table while a restore runs; gone when the job is settled: the receipt says what came of it."""
 
 workers = Table(
     "workers",

@@ -40,6 +40,7 @@ def add(tx: Tx, record: Snapshot) -> None:
             counts=record.counts.value,
             kid=record.kid,
             details=to_json(record.details),
+            tables_in_source=record.details.relations_total,
         )
     )
     # a catalog that is rebuilt from a destination learns the numbers from the snapshots

@@ -65,6 +65,10 @@ class ConnectionRecord:
     accept_empty: bool
     created_at: datetime
     tested_at: datetime | None
+    proof_target_s: float | None = None
+    """How old the newest proof may be."""
+    restore_target_s: float | None = None
+    """How long a restore may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,10 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class DrillRecord:
-    """One drill that ended with a verdict. ``receipt`` is the signed evidence, canonical JSON as written."""
+    """One drill that ended with a verdict. ``receipt`` is the signed evidence, canonical JSON as written.
+
+    ``skips`` and ``summary`` (the first failure in words, or empty) are taken out of it for lists.
+    """
 
     id: str
     snapshot_id: str
@@ -126,6 +133,8 @@ class DrillRecord:
     restore_s: float
     receipt: str
     receipt_sha256: str
+    skips: int = 0
+    summary: str = ""
 
 
 class JobKind(StrEnum):
