@@ -12,13 +12,14 @@ from types import TracebackType
 
 from engine import config
 from engine import paths as places
+from engine.cancel import CancelToken
 from engine.catalog import Catalog
 from engine.checkpoint import Checkpoints, Opener
 from engine.clock import Clock, SystemClock
 from engine.errors import ConfigError
 from engine.jobs import Work
 from engine.keys.door import KeyStore, OsKeyring
-from engine.model import Destination, JobKind
+from engine.model import BucketKeys, Destination, JobKind
 from engine.paths import Paths
 from engine.postgres import tools
 from engine.postgres.tools import Toolset
@@ -33,8 +34,9 @@ from engine.service.snapshots import SnapshotsFacet
 from engine.service.worker import WorkerFacet
 from engine.storage.base import Storage
 from engine.storage.opening import open_destination
+from engine.storage.s3.address import Timeouts
 
-__all__ = ["Engine", "Initialised"]
+__all__ = ["CancelToken", "Engine", "Initialised"]
 
 
 def _nobody(job_id: str) -> None:
@@ -144,7 +146,17 @@ class Engine:
     def open_storage(self, destination: Destination) -> Storage:
         """The destination, ready to use. Raises KeyAccessError: the keys of a bucket are sealed."""
         keys = None if destination.keys is None else buckets.open_keys(self, destination)
-        return open_destination(destination, keys=keys, spool=self.paths.runtime)
+        return self.open_with(destination, keys)
+
+    def open_with(self, destination: Destination, keys: BucketKeys | None) -> Storage:
+        """The destination under these keys, which need not be the ones that are kept."""
+        limits = self.settings.bucket
+        return open_destination(
+            destination,
+            keys=keys,
+            spool=self.paths.runtime,
+            timeouts=Timeouts(connect_s=limits.connect_timeout_s, read_s=limits.answer_timeout_s),
+        )
 
 
 def _where(paths: Paths) -> str:

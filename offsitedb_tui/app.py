@@ -1,0 +1,220 @@
+"""The console: six pages over one engine, one poller, and the keys that mean the same everywhere.
+
+It reads the catalog, asks the engine and queues jobs. It never dumps or restores: closing it stops nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path, PurePath
+from typing import Any, ClassVar
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from engine.errors import ConfigError
+from engine.model.views import JobView
+from engine.model.watch import Overview
+from engine.service import Engine, Initialised
+from offsitedb_tui import theme
+from offsitedb_tui.palette import Places
+from offsitedb_tui.poller import Poller
+from offsitedb_tui.session_worker import SessionWorker
+from screens.base import Face, Page, error_lines
+from screens.connections import ConnectionsPage
+from screens.drill import DrillPage
+from screens.help import HelpSheet
+from screens.ledger import LedgerPage
+from screens.messages import Looked, LookFailed
+from screens.phrase import Phrase, Tone
+from screens.reports import ReportsPage
+from screens.settings import SettingsPage
+from screens.snapshots import SnapshotsPage
+from screens.walk import WalkPage
+from screens.widgets.bar import Question
+from screens.widgets.nav import PAGES
+
+
+class ConsoleApp(App[None]):
+    """``open_engine`` opens the installation; ``make`` makes one where there is none yet (the first run)."""
+
+    TITLE = "OffsiteDB"
+    CSS_PATH: ClassVar[list[str | PurePath]] = [
+        "app.tcss",
+        *sorted((Path(__file__).parent.parent / "screens").glob("*.tcss")),
+    ]
+    ENABLE_COMMAND_PALETTE = True
+    COMMANDS = {Places}  # noqa: RUF012 - Textual's way
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
+        "ledger": LedgerPage,
+        "connections": ConnectionsPage,
+        "snapshots": SnapshotsPage,
+        "drill": DrillPage,
+        "reports": ReportsPage,
+        "settings": SettingsPage,
+        "walk": WalkPage,
+    }
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            Binding(str(n), f"page('{mode}')", title, show=False, id=f"page.{mode}")
+            for n, (mode, title) in enumerate(PAGES, 1)
+        ),
+        Binding(
+            "y", "screen.copy", "copy", id="copy", tooltip="Copy what the cursor is on, through the terminal (OSC 52)"
+        ),
+        Binding("question_mark", "help", "help", key_display="?", id="help", tooltip="Keys and what they do"),
+        Binding("q", "quit", "quit", id="quit", tooltip="Leave; what runs goes on in the worker"),
+    ]
+
+    def __init__(
+        self,
+        open_engine: Callable[[], Engine],
+        make: Callable[[], Initialised] = Engine.initialise,
+        *,
+        theme_name: str | None = None,
+        ascii_only: bool | None = None,
+    ) -> None:
+        super().__init__()
+        self._open_engine = open_engine
+        self._make = make
+        self._opened: Engine | None = None
+        self._overview: Overview | None = None
+        self._poller: Poller | None = None
+        self._worker = SessionWorker()
+        self.ascii_only = theme.ascii_only() if ascii_only is None else ascii_only
+        for look in theme.THEMES:
+            self.register_theme(look)
+        self.theme = theme_name or theme.choose()
+
+    # what screens ask for
+
+    @property
+    def engine(self) -> Engine:
+        if self._opened is None:
+            raise ConfigError("config.not-initialised", "there is no installation yet")
+        return self._opened
+
+    @property
+    def overview(self) -> Overview | None:
+        return self._overview
+
+    def nudge(self) -> None:
+        if self._poller is not None:
+            self._poller.nudge()
+
+    def go(self, mode: str, **where: str) -> None:
+        async def arrive() -> None:
+            await self.switch_mode(mode)
+            if isinstance(self.screen, Page) and where:
+                self.screen.arrive(**where)
+
+        self.call_later(arrive)
+
+    def initialise(self) -> Initialised:
+        made = self._make()
+        self._opened = self._open_engine()
+        self.call_from_thread(self._start_poller)
+        return made
+
+    def start_worker(self) -> str:
+        if self.engine.worker.any_alive():
+            return "a worker is running already"
+        return self._worker.start(self.engine)
+
+    # life
+
+    def on_mount(self) -> None:
+        try:
+            self._opened = self._open_engine()
+        except ConfigError as e:
+            if e.code != "config.not-initialised":
+                raise
+            self.switch_mode("walk")
+            return
+        self._start_poller()
+        self.switch_mode("ledger")
+
+    def _start_poller(self) -> None:
+        self._poller = Poller(self.engine, self.post_message)
+        self._poller.start()
+
+    def on_unmount(self) -> None:
+        if self._poller is not None:
+            self._poller.stop()
+        self._worker.let_go()
+
+    def on_looked(self, message: Looked) -> None:
+        self._overview = message.overview
+        for screen in self.screen_stack:
+            if isinstance(screen, Page):
+                screen.take(message.overview)
+            elif isinstance(screen, Face):
+                screen.look(message.overview)
+
+    def on_look_failed(self, message: LookFailed) -> None:
+        if isinstance(self.screen, Face):
+            self.screen.notice(*error_lines(message.error))
+
+    # keys that mean the same everywhere
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """On a sheet and during the first run only its own keys count."""
+        del parameters
+        if action in ("checkpoint", "drill", "page"):
+            return isinstance(self.screen, Page) and not isinstance(self.screen, WalkPage)
+        return True
+
+    def action_page(self, mode: str) -> None:
+        self.switch_mode(mode)
+
+    def action_help(self) -> None:
+        if not isinstance(self.screen, HelpSheet):
+            self.push_screen(HelpSheet(self.screen))
+
+    def action_checkpoint(self) -> None:
+        page = self.screen
+        if not isinstance(page, Page):
+            return
+        name = page.connection_in_focus()
+        if name is None:
+            page.notice(Phrase("there is no connection to take a checkpoint of; 2 then n adds one", Tone.WARN))
+            return
+        self.ask_checkpoint(page, name)
+
+    def ask_checkpoint(self, page: Page, name: str) -> None:
+        """Ask for the tag, then queue the job."""
+
+        def start(tag: str) -> None:
+            verb = partial(self.engine.jobs.checkpoint, name, tag=tag.strip() or None)
+            page.call("checkpoint", lambda _token: verb(), lambda job: self._queued(page, job))
+
+        page.ask(
+            Question(
+                Phrase("Checkpoint of ") + Phrase(name, Tone.STRONG) + Phrase(", tag (optional):"),
+                start,
+                placeholder="enter starts it, esc leaves",
+            )
+        )
+
+    def action_drill(self) -> None:
+        page = self.screen
+        if not isinstance(page, Page):
+            return
+        snapshot = page.snapshot_in_focus()
+        if snapshot is None:
+            page.notice(Phrase("there is no snapshot under the cursor to drill", Tone.WARN))
+            return
+        page.call("drill", lambda _token: self.engine.jobs.drill(snapshot), lambda job: self._queued(page, job))
+
+    def _queued(self, page: Page, job: JobView) -> None:
+        self.nudge()
+        what = Phrase("✓ ", Tone.GOOD) + Phrase(f"{job.kind} of {job.connection} is queued")
+        if self._overview is not None and not self._overview.workers_alive:
+            page.notice(
+                what + Phrase(", but no worker is running", Tone.WARN),
+                Phrase("  → w starts one for this session; `offsitedb worker` as a service runs for good", Tone.DIM),
+            )
+        else:
+            page.notice(what + Phrase(" · 4 watches it", Tone.DIM))

@@ -1,0 +1,46 @@
+"""Opening the console in a terminal, and leaving it at once whatever still hangs.
+
+Textual reads some of its settings when it is imported, so they are set here, before.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+
+from engine.errors import ConfigError
+from engine.service import Engine, Initialised
+
+QUIET = {"TEXTUAL_ANIMATIONS": "none", "TEXTUAL_SMOOTH_SCROLL": "0", "TEXTUAL_FPS": "20"}
+"""What a terminal behind a slow line is spared. Smooth scrolling needs pixel reports that tmux does not have."""
+_PATIENCE_S = 0.2
+
+
+def run(open_engine: Callable[[], Engine], make: Callable[[], Initialised] = Engine.initialise) -> None:
+    """Run the console until its operator leaves. Raises ConfigError where there is no terminal."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise ConfigError(
+            "config.usage",
+            "the console needs a terminal",
+            hint="Over SSH ask for one: `ssh -t host offsitedb`. For scripts there is `offsitedb --help`.",
+        )
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    from offsitedb_tui.app import ConsoleApp
+
+    app = ConsoleApp(open_engine, make)
+    app.run()
+    leave(app.return_code or 0)
+
+
+def leave(status: int) -> None:
+    """End now if calls to the outside still hang: their threads hold nothing that matters, all work is the worker's."""
+    hanging = [t for t in threading.enumerate() if t.name.startswith("call-")]
+    for thread in hanging:
+        thread.join(_PATIENCE_S / len(hanging))
+    if any(thread.is_alive() for thread in hanging):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)

@@ -1,0 +1,18 @@
+"""Connections."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+
+from screens.base import Page
+from screens.phrase import Phrase
+from screens.widgets.say import Say
+
+
+class ConnectionsPage(Page):
+    """Connections."""
+
+    MODE = "connections"
+
+    def body(self) -> ComposeResult:
+        yield Say(Phrase("Connections"))

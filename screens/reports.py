@@ -1,0 +1,18 @@
+"""Reports."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+
+from screens.base import Page
+from screens.phrase import Phrase
+from screens.widgets.say import Say
+
+
+class ReportsPage(Page):
+    """Reports."""
+
+    MODE = "reports"
+
+    def body(self) -> ComposeResult:
+        yield Say(Phrase("Reports"))

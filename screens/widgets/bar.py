@@ -1,0 +1,92 @@
+"""One line at the bottom that asks: a tag, a filter, a name typed back. Never a window over the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.widgets import Input
+
+from screens.phrase import Phrase, Tone
+from screens.widgets.say import Say
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """``answered`` gets what was typed when Enter is pressed; ``changed`` at every change; ``left`` on Escape."""
+
+    prompt: Phrase
+    answered: Callable[[str], None]
+    changed: Callable[[str], None] | None = None
+    left: Callable[[], None] | None = None
+    value: str = ""
+    placeholder: str = ""
+
+
+class Bar(Horizontal):
+    """Hidden until it asks; gives the focus back where it was."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Leave", show=False, id="bar.leave")]
+
+    def __init__(self, id: str | None = "bar") -> None:
+        super().__init__(id=id)
+        self._question: Question | None = None
+        self.display = False
+
+    def compose(self) -> ComposeResult:
+        yield Say(id="bar-prompt")
+        yield Input(id="bar-input", compact=True)
+
+    @property
+    def asking(self) -> bool:
+        return self._question is not None
+
+    def ask(self, question: Question) -> None:
+        """Show the question and take the keys until it is answered or left."""
+        self._question = question
+        self.query_one(Say).show(question.prompt + Phrase(" "))
+        field = self.query_one(Input)
+        with self.prevent(Input.Changed):
+            field.value = question.value
+        field.placeholder = question.placeholder
+        field.cursor_position = len(question.value)
+        self.display = True
+        field.focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        if self._question is not None and self._question.changed is not None:
+            self._question.changed(event.value)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        question = self._close()
+        if question is not None:
+            question.answered(event.value)
+
+    def action_leave(self) -> None:
+        question = self._close()
+        if question is not None and question.left is not None:
+            question.left()
+
+    def _close(self) -> Question | None:
+        question, self._question = self._question, None
+        self.display = False
+        return question
+
+
+def confirm(what: str, name: str, agreed: Callable[[], None], refused: Callable[[], None] | None = None) -> Question:
+    """Asks for ``name`` typed back before something that cannot be undone; anything else is a no."""
+
+    def answered(text: str) -> None:
+        if text.strip() == name:
+            agreed()
+        elif refused is not None:
+            refused()
+
+    prompt = Phrase(f"{what} Type ", Tone.WARN) + Phrase(name, Tone.STRONG) + Phrase(" to agree:", Tone.WARN)
+    return Question(prompt, answered, left=refused)
