@@ -69,9 +69,7 @@ class Checkpoints:
         """The job's snapshot: the one that an earlier attempt registered, or a new one."""
         if context.job.snapshot_id is not None:
             return self._snapshot(context.job.snapshot_id)
-        if context.job.object_key is not None:  # of an attempt that died: it was never registered
-            take_back_uploads(target.storage, context.job.object_key)
-            remove_attempt(target.storage, context.job.object_key)
+        self._clear_attempt(context, target)  # of a worker that died
         conninfo = self._opener.conninfo(connection, keys)
         with holding(*conninfo.secrets()):
             return self._take(context, Source(connection, conninfo), target, keys)
@@ -99,7 +97,19 @@ class Checkpoints:
                 context.log("warning", f"{e.message}; starting over in {pause_s:g} s")
                 context.cancel.wait(pause_s)
                 context.cancel.check()
+                self._clear_attempt(context, target)
         raise AssertionError
+
+    def _clear_attempt(self, context: JobContext, target: Target) -> None:
+        """Remove what an earlier attempt left, which was never registered.
+
+        The job knows one attempt's object: none is begun while another may lie there. Raises StoreError.
+        """
+        with self._catalog.read() as tx:
+            left = catalogs.jobs.get(tx, context.job.id).object_key
+        if left is not None:
+            take_back_uploads(target.storage, left)
+            remove_attempt(target.storage, left)
 
     def _target(self, context: JobContext) -> tuple[ConnectionRecord, Target]:
         with self._catalog.read() as tx:
@@ -122,7 +132,8 @@ def _outcome(drill: DrillRecord, failures: tuple[Failure, ...]) -> Outcome:
     if drill.verdict.proven:
         return Outcome(drill.id)
     first = failures[0]
-    code = first.code if first.code.startswith("drill.") else "drill.artifact"
+    unread = drill.verdict is Verdict.COULD_NOT_VERIFY and first.code.startswith("store.")
+    code = first.code if first.code.startswith("drill.") else "drill.fetch" if unread else "drill.artifact"
     more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
     kind = DrillFailed if drill.verdict is Verdict.FAILED else CouldNotVerify
     return Outcome(drill.id, kind(code, first.message + more, hint=first.hint))

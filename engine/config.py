@@ -49,6 +49,13 @@ class PostgresSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class BucketSettings:
+    connect_timeout_s: float = 10.0
+    answer_timeout_s: float = 60.0
+    """Without a byte for this long a request counts as lost, and is made again as often as is worth while."""
+
+
+@dataclass(frozen=True, slots=True)
 class KeyringSettings:
     timeout_s: float = 10.0
 
@@ -59,6 +66,7 @@ class Settings:
     snapshot: SnapshotSettings = field(default_factory=SnapshotSettings)
     drill: DrillSettings = field(default_factory=DrillSettings)
     postgres: PostgresSettings = field(default_factory=PostgresSettings)
+    bucket: BucketSettings = field(default_factory=BucketSettings)
     keyring: KeyringSettings = field(default_factory=KeyringSettings)
 
 
@@ -99,6 +107,8 @@ def _check_ranges(settings: Settings, name: str) -> None:
         ("drill.jobs", settings.drill.jobs, 1, 64),
         ("drill.timeout_s", settings.drill.timeout_s, 10, 7 * 86400),
         ("drill.statement_timeout_s", settings.drill.statement_timeout_s, 1, 7 * 86400),
+        ("bucket.connect_timeout_s", settings.bucket.connect_timeout_s, 0.1, 600),
+        ("bucket.answer_timeout_s", settings.bucket.answer_timeout_s, 1, 3600),
         ("keyring.timeout_s", settings.keyring.timeout_s, 0.1, 300),
     )
     for key, value, low, high in limits:

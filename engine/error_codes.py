@@ -276,6 +276,10 @@ CODES: dict[str, tuple[str, str]] = {
         "Run the SQL of `offsitedb connection preflight NAME` as the owner, or say `--accept-empty` if that is what you want.",
     ),
     # -- DrillFailed (70), CouldNotVerify (71)
+    "drill.fetch": (
+        "the artifact could not be read back from the destination",
+        "Run `offsitedb destination test NAME`, then drill the snapshot again: `offsitedb drill ID --wait`.",
+    ),
     "drill.artifact": ("the artifact does not open", "Take a new checkpoint now, then look into the destination."),
     "drill.restore": (
         "the archive does not restore cleanly",

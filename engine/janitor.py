@@ -17,11 +17,12 @@ from engine import catalog as catalogs
 from engine.catalog import Catalog
 from engine.clock import Clock
 from engine.errors import OffsiteError
+from engine.evidence import chain
 from engine.model import Destination, Job, JobState, Worker
 from engine.paths import Paths
 from engine.postgres import scratch
 from engine.snapshot import remove_attempt, take_back_uploads
-from engine.storage.base import Storage
+from engine.storage.base import Storage, Unfinished
 
 WAKE_AGAIN_S = 10.0
 """A queued job whose message may have been lost is woken again after this long."""
@@ -29,6 +30,8 @@ RETRY_BLOCKED_S = 30.0
 """How often a job that waits for the master key looks whether it is there."""
 SWEEP_EVERY_S = 24 * 3600.0
 """How often every destination is looked through for uploads that nobody will finish; and when a worker starts."""
+SWEEP_AGAIN_S = 1800.0
+"""How long after a sweep that could not reach every destination the next one comes."""
 
 
 class Janitor:
@@ -48,7 +51,8 @@ class Janitor:
         self._wake = wake
         self._open_storage = open_storage
         self._woken: dict[str, float] = {}
-        self._swept_at: float | None = None
+        self._sweep_at = 0.0
+        """By the monotonic clock."""
 
     def start_up(self) -> None:
         """Once, when a worker starts: all of :meth:`tick`, and the leftovers on disk."""
@@ -76,18 +80,31 @@ class Janitor:
         if expired:
             scratch.sweep(self._paths.scratch)
         self._wake_waiting()
-        if self._swept_at is None or self._clock.monotonic() - self._swept_at >= SWEEP_EVERY_S:
-            self._swept_at = self._clock.monotonic()
+        if self._clock.monotonic() >= self._sweep_at:
+            self._sweep_at = self._clock.monotonic() + SWEEP_EVERY_S
             _beside(self._sweep_destinations)
 
     def _sweep_destinations(self) -> None:
         with self._catalog.read() as tx:
             destinations = catalogs.destinations.list_all(tx)
+            ended = catalogs.jobs.list_unregistered(tx)
+        self._clear_attempts(ended)
         for destination in destinations:
             try:
-                self._open_storage(destination).sweep()
-            except OffsiteError:
-                continue  # absent, or its keys cannot be had: reported where it is used
+                swept = self._open_storage(destination).sweep()
+            except OffsiteError:  # absent, or its keys cannot be had: reported where it is used
+                self._sweep_at = min(self._sweep_at, self._clock.monotonic() + SWEEP_AGAIN_S)
+            else:
+                self._tell(destination, swept)
+
+    def _tell(self, destination: Destination, swept: tuple[Unfinished, ...]) -> None:
+        if not swept:
+            return
+        data = {"uploads": len(swept), "bytes": sum(left.size_bytes for left in swept)}
+        with self._catalog.write() as tx:
+            chain.append_event(
+                tx, self._clock, actor="janitor", kind="destination.swept", subject=destination.id, data=data
+            )
 
     def _wake_waiting(self) -> None:
         with self._catalog.read() as tx:
@@ -104,7 +121,7 @@ class Janitor:
             self._woken[job.id] = last
 
     def _clear_attempts(self, jobs: list[Job]) -> None:
-        """Remove the unregistered objects of jobs whose worker died, where their destination can be reached."""
+        """Remove what these jobs left and never registered, where their destination can be reached."""
         for job in jobs:
             assert job.object_key is not None
             with self._catalog.read() as tx:
@@ -112,11 +129,14 @@ class Janitor:
                 destination = catalogs.destinations.get(tx, connection.destination_id)
             try:
                 storage = self._open_storage(destination)
-                storage.sweep()
+                self._tell(destination, storage.sweep())
                 take_back_uploads(storage, job.object_key)
-                remove_attempt(storage, job.object_key)
+                gone = remove_attempt(storage, job.object_key)
             except OffsiteError:
-                continue  # the key stays on the job: its next attempt tries again
+                gone = False
+            if gone:  # else the key stays on the job: its next attempt or the next sweep tries again
+                with self._catalog.write() as tx:
+                    catalogs.jobs.forget_object(tx, job.id, job.object_key)
 
 
 def _beside(work: Callable[[], None]) -> None:

@@ -134,6 +134,8 @@ class JobRunner:
         try:
             return self._work[context.job.kind](context)
         except OffsiteError as e:
+            for note in getattr(e, "__notes__", ()):  # what could not be cleaned up is told, too
+                context.log("warning", note)
             # a stage that was torn down by the cancel reports its own torn end: the reason for the cancel is the truth
             return Outcome(error=context.cancel.error or e)
         except Exception as e:  # noqa: BLE001 - the last line: whatever it was, the job must be settled and say so

@@ -8,6 +8,7 @@ say a failure in a notice that stays until it is read.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from textual.app import ComposeResult
@@ -74,6 +75,10 @@ class Face(Screen[T]):
     @property
     def engine(self) -> Engine:
         return self.console.engine
+
+    def now(self) -> datetime:
+        """The present instant, by the engine's clock."""
+        return self.engine.clock.now()
 
     # what a screen overrides
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import ClassVar
 
 from textual import on
@@ -59,7 +58,7 @@ class LedgerPage(Page):
         yield Rows[Headline](
             HEADLINES,
             key=lambda h: h.connection,
-            cells=lambda h: present.headline_cells(h, datetime.now(UTC)),
+            cells=lambda h: present.headline_cells(h, self.now()),
             id="headlines",
         )
         yield Say(id="ledger-title")
@@ -175,7 +174,7 @@ class LedgerPage(Page):
     def _cells(self, line: LedgerLine) -> tuple[Phrase, ...]:
         job = self._jobs.get(line.job_id)
         shown = job if job is not None and job.state is not JobState.BLOCKED else None
-        return present.line_cells(line, shown, datetime.now(UTC))
+        return present.line_cells(line, shown, self.now())
 
 
 def line_key(line: LedgerLine) -> str:

@@ -13,6 +13,7 @@ from engine.catalog import (
     installation,
     jobs,
     snapshots,
+    watch,
     workers,
 )
 from engine.catalog.database import Catalog
@@ -28,5 +29,6 @@ __all__ = [
     "installation",
     "jobs",
     "snapshots",
+    "watch",
     "workers",
 ]

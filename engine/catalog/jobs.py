@@ -145,6 +145,21 @@ def note_object(tx: Tx, job_id: str, fence: int, object_key: str | None) -> None
     _held(tx, job_id, fence, _mine(job_id, fence).values(object_key=object_key))
 
 
+def list_unregistered(tx: Tx) -> list[Job]:
+    """Jobs that have ended and may have left an object that was never registered."""
+    ended = [state.value for state in JobState if state.ended]
+    found = select(table.c.id).where(table.c.state.in_(ended), table.c.object_key.is_not(None))
+    return [get(tx, row.id) for row in tx.rows(found.order_by(table.c.created_at, table.c.id))]
+
+
+def forget_object(tx: Tx, job_id: str, object_key: str) -> None:
+    """Nothing is left at ``object_key``: of a job that nobody runs, and that has begun no other object meanwhile."""
+    idle = update(table).where(
+        table.c.id == job_id, table.c.object_key == object_key, table.c.state != JobState.RUNNING.value
+    )
+    tx.change(idle.values(object_key=None))
+
+
 def note_snapshot(tx: Tx, job_id: str, fence: int, snapshot_id: str) -> None:
     """The snapshot that the job made. Raises CatalogError catalog.fenced."""
     _held(tx, job_id, fence, _mine(job_id, fence).values(snapshot_id=snapshot_id))

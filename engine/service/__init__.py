@@ -31,6 +31,7 @@ from engine.service.jobs import JobsFacet
 from engine.service.keys import KeysFacet
 from engine.service.ledger import LedgerFacet
 from engine.service.snapshots import SnapshotsFacet
+from engine.service.watch import WatchFacet
 from engine.service.worker import WorkerFacet
 from engine.storage.base import Storage
 from engine.storage.opening import open_destination
@@ -71,6 +72,7 @@ class Engine:
         self.ledger = LedgerFacet(self)
         self.snapshots = SnapshotsFacet(self)
         self.worker = WorkerFacet(self)
+        self.watch = WatchFacet(self)
 
     @classmethod
     def open(

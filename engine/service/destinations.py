@@ -130,7 +130,7 @@ class DestinationsFacet:
             buckets.check_key(key)
         keys = self._engine.keys.open()  # before the round trip: what cannot be sealed need not be tried
         with holding(*bucket_keys.secrets()):
-            steps = _try(open_destination(record, keys=bucket_keys, spool=self._engine.paths.runtime))
+            steps = _try(self._engine.open_with(record, bucket_keys))
         return replace(record, keys=buckets.seal_keys(self._engine, keys, record.id, bucket_keys)), steps
 
     def _view(self, tx: Tx, record: Destination) -> DestinationView:

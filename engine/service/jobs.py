@@ -40,7 +40,7 @@ class JobsFacet:
     def get(self, job: str) -> JobView:
         """A job by id or unique prefix."""
         with self._engine.catalog.read() as tx:
-            return self.view(tx, self._find(tx, job))
+            return self.view(tx, self.find(tx, job))
 
     def recent(self, limit: int = 50) -> tuple[JobView, ...]:
         """The newest jobs, newest first."""
@@ -50,13 +50,13 @@ class JobsFacet:
     def log(self, job: str, after: int = 0) -> tuple[tuple[int, str, str], ...]:
         """Lines of a job's log after line ``after``: (number, level, text)."""
         with self._engine.catalog.read() as tx:
-            lines = catalogs.jobs.read_log(tx, self._find(tx, job).id, after=after)
+            lines = catalogs.jobs.read_log(tx, self.find(tx, job).id, after=after)
         return tuple((line.n, line.level, line.text) for line in lines)
 
     def cancel(self, job: str) -> JobView:
         """Ask a job to stop. A waiting one ends at once, a running one within two seconds, an ended one stays so."""
         with self._engine.catalog.write() as tx:
-            found = self._find(tx, job)
+            found = self.find(tx, job)
             if found.state.ended:
                 raise ConfigError(
                     "config.invalid",
@@ -66,22 +66,7 @@ class JobsFacet:
             return self.view(tx, catalogs.jobs.request_cancel(tx, found.id, self._engine.clock.now()))
 
     def view(self, tx: Tx, job: Job) -> JobView:
-        return JobView(
-            id=job.id,
-            kind=job.kind,
-            connection=catalogs.connections.get(tx, job.connection_id).name,
-            tag=job.tag,
-            state=job.state,
-            attempt=job.attempt,
-            created_at=job.created_at,
-            started_at=job.started_at,
-            finished_at=job.finished_at,
-            cancel_requested=job.cancel_requested_at is not None,
-            snapshot_id=job.snapshot_id,
-            drill_id=job.drill_id,
-            progress=job.progress,
-            error=job.error,
-        )
+        return job_view(job, catalogs.connections.get(tx, job.connection_id).name)
 
     def _create(self, tx: Tx, kind: JobKind, connection_id: str, snapshot_id: str | None, tag: str | None) -> Job:
         job = Job(
@@ -109,13 +94,34 @@ class JobsFacet:
         self._engine.wake(job.id)
         return self.get(job.id)
 
-    def _find(self, tx: Tx, job: str) -> Job:
+    def find(self, tx: Tx, job: str) -> Job:
+        """A job's record by id or unique prefix. Raises ConfigError."""
         found = catalogs.jobs.find(tx, job) if job else []  # an unset shell variable names no job
         if not found:
             raise ConfigError("config.not-found", f"there is no job {job!r}", hint="List them: `offsitedb jobs`.")
         if len(found) > 1:
             raise ConfigError("config.ambiguous", f"{len(found)} jobs begin with {job!r}")
         return found[0]
+
+
+def job_view(job: Job, connection: str) -> JobView:
+    """The job as people read it; ``connection`` is the name."""
+    return JobView(
+        id=job.id,
+        kind=job.kind,
+        connection=connection,
+        tag=job.tag,
+        state=job.state,
+        attempt=job.attempt,
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        cancel_requested=job.cancel_requested_at is not None,
+        snapshot_id=job.snapshot_id,
+        drill_id=job.drill_id,
+        progress=job.progress,
+        error=job.error,
+    )
 
 
 def _check_tag(tag: str | None) -> None:

@@ -39,8 +39,12 @@ class LedgerFacet:
         with self._engine.catalog.read() as tx:
             job = catalogs.jobs.get(tx, job_id)
             snapshot = catalogs.snapshots.get(tx, job.snapshot_id) if job.snapshot_id is not None else None
-            drill = catalogs.drills.get(tx, job.drill_id) if job.drill_id is not None else None
-            return self._attempt(tx, snapshot, job, drill)
+            return self.attempt(tx, snapshot, job)
+
+    def attempt(self, tx: Tx, snapshot: Snapshot | None, job: Job) -> Attempt:
+        """A job with ``snapshot``, which is its own, and its own drill."""
+        drill = catalogs.drills.get(tx, job.drill_id) if job.drill_id is not None else None
+        return self._attempt(tx, snapshot, job, drill)
 
     def of_snapshot(self, tx: Tx, snapshot: Snapshot) -> Attempt:
         """A snapshot with its newest drill and the job that made that drill (or, undrilled, the snapshot's own)."""

@@ -10,7 +10,7 @@ from engine.model import BucketKeys, BucketSpec, Destination, DestinationKind
 from engine.storage.base import Storage
 from engine.storage.local import LocalStorage, prepare_folder
 from engine.storage.retry import RetryingStorage
-from engine.storage.s3.address import BucketAddress, bucket_address
+from engine.storage.s3.address import BucketAddress, Timeouts, bucket_address
 from engine.storage.s3.backend import BucketStorage
 
 
@@ -20,14 +20,15 @@ def open_destination(
     create: bool = False,
     keys: BucketKeys | None = None,
     spool: Path | None = None,
+    timeouts: Timeouts | None = None,
     cancel: CancelToken | None = None,
 ) -> Storage:
     """The storage of ``destination``. With ``create`` a folder is made and marked as this destination's.
 
     A bucket needs its ``keys``, opened; parts of very large objects wait in the directory ``spool`` (default: the
-    system's for temporary files). Nothing is looked at before the first call, but the client of a bucket is made ready
-    beside. Raises ConfigError ``config.invalid`` for a record without place or keys, StoreError when a folder cannot
-    be made.
+    system's for temporary files); ``timeouts`` are of its requests. Nothing is looked at before the first call, but the
+    client of a bucket is made ready beside. Raises ConfigError ``config.invalid`` for a record without place or keys,
+    StoreError when a folder cannot be made.
     """
     inner: Storage
     if destination.kind is DestinationKind.FOLDER and destination.folder is not None:
@@ -36,7 +37,9 @@ def open_destination(
             prepare_folder(root, destination.id)
         inner = LocalStorage(root, destination_id=destination.id)
     elif destination.kind is DestinationKind.S3 and destination.bucket is not None and keys is not None:
-        bucket = BucketStorage(address_of(destination.bucket), keys.worker, prune_key=keys.prune, spool=spool)
+        bucket = BucketStorage(
+            address_of(destination.bucket), keys.worker, prune_key=keys.prune, timeouts=timeouts, spool=spool
+        )
         bucket.make_ready()
         inner = bucket
     else:

@@ -17,7 +17,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 
 from engine.cancel import CancelToken
 from engine.errors import OffsiteError, StoreError
@@ -300,9 +300,19 @@ def _make_client(address: BucketAddress, key: BucketKey, timeouts: Timeouts) -> 
             },
         ),
     )
+    client.meta.events.register_last("before-parameter-build.s3", _never_redirect)
     if forget is not None:
         weakref.finalize(client, forget)
     return client
+
+
+def _never_redirect(context: dict[str, Any], **_: object) -> None:
+    """Have botocore take each request for one that was redirected already.
+
+    It would go and ask for the bucket's region by itself, and for ever where the answer does not name one. The operator
+    says the region; what it should be is in our error.
+    """
+    context.setdefault("s3_redirect", {})["redirected"] = True
 
 
 _IGNORED = {"profile": None, "config_file": os.devnull, "credentials_file": os.devnull, "ca_bundle": None}

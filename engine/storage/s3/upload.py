@@ -68,11 +68,11 @@ class BucketUpload(Upload):
 
     def begin(self) -> None:
         """Begin the multipart upload now, so that a missing right is known before the first byte is made."""
-        creating = self._crew.submit(lambda: self._bucket.create_upload(self._full))
-        upload_id = result_of(creating, self._cancel)
-        with self._habits.lock:
-            self._habits.alive.add(upload_id)
-        self._upload_id = upload_id
+        try:
+            result_of(self._crew.submit(self._create), self._cancel)
+        except OffsiteError:
+            self.abort()
+            raise
 
     def write(self, data: Buffer) -> None:
         self._refuse_over()
@@ -216,6 +216,17 @@ class BucketUpload(Upload):
             if self._abandoned:
                 part.close()
                 self._abort_again(upload_id)
+
+    def _create(self) -> None:
+        """In a thread of the crew: begin the upload, and end it again when nobody waits for it any more."""
+        upload_id = self._bucket.create_upload(self._full)
+        with self._habits.lock:
+            self._habits.alive.add(upload_id)
+        self._upload_id = upload_id
+        if self._abandoned:
+            with self._habits.lock:
+                self._habits.alive.discard(upload_id)
+            self._abort_again(upload_id)
 
     def _abort_again(self, upload_id: str) -> None:
         """A part that arrived after the abort would lie there, unseen and paid for."""
