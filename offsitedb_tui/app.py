@@ -144,6 +144,8 @@ class ConsoleApp(App[None]):
         if self._poller is not None:
             self._poller.stop()
         self._worker.let_go()
+        if self._opened is not None:
+            self._opened.close()
 
     def on_looked(self, message: Looked) -> None:
         self._overview = message.overview

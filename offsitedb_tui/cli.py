@@ -1,18 +1,23 @@
-"""The command line: which verbs there are. Each lives in ``verbs``; reading verbs take ``--json``."""
+"""The command line: which verbs there are. Each lives in ``verbs``; reading verbs take ``--json``.
+
+Without a verb, in a terminal, it is the console.
+"""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from engine.errors import ConfigError
+from offsitedb_tui.opening import open_engine
 from offsitedb_tui.output import speaking
 from offsitedb_tui.verbs import connection, destination, doctor, drill, init, job, key, postgres, snapshot, worker
 
 app = typer.Typer(
     help="Back up any Postgres database off-site, and prove that every backup restores.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -29,6 +34,20 @@ app.command("drill")(drill.drill)
 app.command("ledger")(drill.ledger)
 app.command("worker")(worker.worker)
 app.command("doctor")(doctor.doctor)
+
+
+@app.callback(invoke_without_command=True)
+def console(context: typer.Context) -> None:
+    """Without a verb: the console. In a pipe, this help."""
+    if context.invoked_subcommand is not None:
+        return
+    with speaking(as_json=False) as talk:
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            talk.say(context.get_help())
+            raise typer.Exit(ConfigError.exit_status)
+        from offsitedb_tui.console import run  # late: only the console loads Textual
+
+        run(open_engine)
 
 
 @app.command()

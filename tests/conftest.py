@@ -8,5 +8,6 @@ pytest_plugins = [
     "tests.fixtures.program",
     "tests.fixtures.ceph",
     "tests.fixtures.shop",
+    "tests.fixtures.history",
     "tests.fixtures.postgres_server",
 ]

@@ -1,0 +1,1 @@
+"""The console driven as an operator drives it, over real installations."""
