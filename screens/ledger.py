@@ -24,7 +24,7 @@ HEADLINES = (
     Column("NEWEST PROVEN", 23),
     Column("TARGET", 6, drop=2),
     Column("RESTORE p50·worst", 17, drop=3),
-    Column("TREND", 6, drop=5, grow=1),
+    Column("TREND", present.TREND, drop=5),
     Column("NEXT", 9, drop=4, grow=1),
 )
 LINES = (
@@ -70,7 +70,7 @@ class LedgerPage(Page):
         self._jobs = {job.id: job for job in overview.jobs}
         headlines = self.query_one("#headlines", Rows)
         headlines.styles.height = 1 + min(len(overview.headlines), max(3, self.size.height // 3))
-        headlines.show(overview.headlines)
+        headlines.show(sorted(overview.headlines, key=lambda h: (not h.overdue, h.connection)))
         self._show_lines()
 
     def connection_in_focus(self) -> str | None:

@@ -159,6 +159,8 @@ def both_times(at: datetime) -> str:
 
 
 _BARS = "▁▂▃▄▅▆▇█"
+TREND = 8
+"""Restore times that a trend shows."""
 
 
 def trend_text(seconds: Sequence[float]) -> str:
@@ -235,9 +237,17 @@ def headline_cells(line: Headline, now: datetime) -> tuple[Phrase, ...]:
         proven,
         Phrase(human_span(line.proof_target_s) if line.proof_target_s else "–"),
         times,
-        Phrase(trend_text(line.trend)),
-        busy_phrase(line.job) if line.job else Phrase(_next(line.next_run_at, now)),
+        Phrase(trend_text(line.trend[-TREND:])),
+        _now_running(line.job) if line.job else Phrase(_next(line.next_run_at, now)),
     )
+
+
+def _now_running(job: JobView) -> Phrase:
+    """``● 61 %``: a running job in a narrow column."""
+    if job.state is JobState.BLOCKED:
+        return Phrase("! blocked", Tone.BAD)
+    p = job.progress
+    return Phrase("● " + ((percent(p.done, p.total) or "now") if p is not None else "queued"), Tone.BUSY)
 
 
 def _next(at: datetime | None, now: datetime) -> str:

@@ -30,7 +30,10 @@ class Question:
 class Bar(Horizontal):
     """Hidden until it asks; gives the focus back where it was."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Leave", show=False, id="bar.leave")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "answer", "agree", id="bar.answer", tooltip="Answer with what is typed"),
+        Binding("escape", "leave", "leave", id="bar.leave", tooltip="Do nothing"),
+    ]
 
     def __init__(self, id: str | None = "bar") -> None:
         super().__init__(id=id)
@@ -67,6 +70,9 @@ class Bar(Horizontal):
         question = self._close()
         if question is not None:
             question.answered(event.value)
+
+    async def action_answer(self) -> None:
+        await self.query_one(Input).action_submit()
 
     def action_leave(self) -> None:
         question = self._close()
