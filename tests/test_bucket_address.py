@@ -17,7 +17,7 @@ from engine.catalog import Catalog
 from engine.errors import ConfigError, StoreError
 from engine.model import BucketKey, BucketKeys, BucketSpec, DestinationKind, SealedKeys
 from engine.redact import holding
-from engine.service.buckets import bucket_policy, settled
+from engine.service.buckets import bucket_policy, provider_of, settled
 from engine.storage.s3 import mishaps
 from engine.storage.s3.address import bucket_address, refuse_forbidden_addresses
 from engine.storage.s3.parts import LEAST_PART_BYTES, Part, part_bytes_for
@@ -88,6 +88,43 @@ def test_a_name_that_leads_to_a_forbidden_address_is_refused_before_the_first_co
     refuse_forbidden_addresses(replace(address, endpoint="https://no-such-host.invalid"))
     with pytest.raises(ConfigError):
         refuse_forbidden_addresses(replace(address, endpoint="https://169.254.169.254"))
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "provider"),
+    [
+        (None, "s3"),
+        ("https://s3.eu-central-1.amazonaws.com", "s3"),
+        ("https://bucket.vpce-1.s3.us-east-1.vpce.amazonaws.com", "s3"),
+        ("https://s3.cn-north-1.amazonaws.com.cn", "s3"),
+        ("https://0123.eu.r2.cloudflarestorage.com", "r2"),
+        ("https://s3.us-west-004.backblazeb2.com/", "b2"),
+        ("https://S3.EU-central-1.WasabiSys.com:443", "wasabi"),
+        ("https://s3.fr-par.scw.cloud", "scaleway"),
+        ("https://localhost:7480", "ceph"),
+        ("https://minio.example.com", "ceph"),
+        ("https://amazonaws.com.example.com", "ceph"),
+        ("https://[::1", "ceph"),
+        ("", "ceph"),
+    ],
+)
+def test_a_provider_is_told_from_its_endpoint(endpoint: str | None, provider: str) -> None:
+    assert provider_of(endpoint) == provider
+
+
+@pytest.mark.parametrize(
+    ("provider", "endpoint", "region"),
+    [
+        ("s3", "https://s3.eu-central-1.amazonaws.com", "eu-central-1"),
+        ("b2", "https://s3.us-west-004.backblazeb2.com/", "us-west-004"),
+        ("wasabi", "https://S3.eu-west-1.wasabisys.com", "eu-west-1"),
+        ("s3", "https://b.vpce-1.s3.us-east-1.vpce.amazonaws.com", "us-east-1"),
+        ("ceph", "https://s3.eu-central-1.example.com", "us-east-1"),
+    ],
+)
+def test_a_region_is_read_from_the_endpoint_or_the_providers_own(provider: str, endpoint: str, region: str) -> None:
+    assert bucket_address(bucket="backups", provider=provider, endpoint=endpoint).region == region
+    assert bucket_address(bucket="backups", provider=provider, endpoint=endpoint, region="x-1").region == "x-1"
 
 
 def test_providers_know_their_endpoints() -> None:

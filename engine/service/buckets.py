@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from engine.errors import ConfigError
 from engine.model import BucketKey, BucketKeys, BucketSpec, Destination, SealedKeys
@@ -11,11 +12,12 @@ from engine.model.views import PolicyView
 from engine.snapshot import Keys
 from engine.storage.opening import address_of
 from engine.storage.s3.policy import prune_policy, worker_policy
+from engine.storage.s3.profiles import provider_at
 
 if TYPE_CHECKING:
     from engine.service import Engine
 
-__all__ = ["bucket_policy", "check_key", "open_keys", "seal_keys", "settled"]
+__all__ = ["bucket_policy", "check_key", "open_keys", "provider_of", "seal_keys", "settled"]
 
 _TABLE = "destinations"
 _MAX_KEY_CHARS = 1024
@@ -25,6 +27,15 @@ def bucket_policy(spec: BucketSpec) -> PolicyView:
     """The least that the keys of a bucket need. Needs no installation. Raises ConfigError ``config.invalid``."""
     address = address_of(spec)
     return PolicyView(str(address), worker_policy(address), prune_policy(address), address.profile.rights)
+
+
+def provider_of(endpoint: str | None) -> str:
+    """The provider that an endpoint belongs to, for who does not say it. An endpoint that is none is refused later."""
+    try:
+        host = None if endpoint is None else urlsplit(endpoint.strip()).hostname or ""
+    except ValueError:
+        host = ""
+    return provider_at(host)
 
 
 def settled(spec: BucketSpec) -> BucketSpec:

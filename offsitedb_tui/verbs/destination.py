@@ -12,7 +12,7 @@ import typer
 from engine.errors import ConfigError
 from engine.model import BucketKey, BucketKeys, BucketSpec
 from engine.model.views import PolicyView, StepView
-from engine.service.buckets import bucket_policy
+from engine.service.buckets import bucket_policy, provider_of
 from offsitedb_tui.opening import open_engine
 from offsitedb_tui.options import AsJson
 from offsitedb_tui.output import Talk, speaking
@@ -26,7 +26,13 @@ PRUNE_ACCESS_KEY = "OFFSITEDB_S3_PRUNE_ACCESS_KEY_ID"
 PRUNE_SECRET_KEY = "OFFSITEDB_S3_PRUNE_SECRET_ACCESS_KEY"  # noqa: S105 - the name of a variable
 
 Bucket = Annotated[str | None, typer.Option(help="A bucket, which exists.")]
-Provider = Annotated[str, typer.Option(help="s3, r2, b2, wasabi, scaleway, or ceph for everything else.")]
+Provider = Annotated[
+    str | None,
+    typer.Option(
+        help="s3, r2, b2, wasabi, scaleway, or ceph for everything else. Told from the endpoint if not said.",
+        show_default=False,
+    ),
+]
 Endpoint = Annotated[str | None, typer.Option(metavar="URL", help="Where the provider's S3 is, if that is not known.")]
 Region = Annotated[str | None, typer.Option(help="The bucket's region.")]
 Prefix = Annotated[str | None, typer.Option(help="A path in the bucket: everything lies beneath it.")]
@@ -40,7 +46,7 @@ def add(
     name: str,
     folder: Annotated[Path | None, typer.Option(help="A local folder (made if absent).")] = None,
     bucket: Bucket = None,
-    provider: Provider = "s3",
+    provider: Provider = None,
     endpoint: Endpoint = None,
     region: Region = None,
     prefix: Prefix = None,
@@ -117,7 +123,7 @@ def edit(name: str, ca_file: CaFile = None, ask_prune: AskPrune = False, as_json
 def policy(
     name: Annotated[str | None, typer.Argument(help="A destination; or say --bucket.")] = None,
     bucket: Bucket = None,
-    provider: Provider = "s3",
+    provider: Provider = None,
     endpoint: Endpoint = None,
     region: Region = None,
     prefix: Prefix = None,
@@ -134,7 +140,8 @@ def policy(
             )
         if bucket is not None:
             # the policy does not depend on where the endpoint is
-            spec = _spec(bucket, provider, endpoint or "https://localhost", region or "any", prefix, None)
+            named = provider or provider_of(endpoint)
+            spec = _spec(bucket, named, endpoint or "https://localhost", region or "any", prefix, None)
             found = bucket_policy(spec)
         else:
             assert name is not None
@@ -154,7 +161,7 @@ def remove(name: str) -> None:
 
 def _spec(
     bucket: str,
-    provider: str,
+    provider: str | None,
     endpoint: str | None,
     region: str | None,
     prefix: str | None,
@@ -164,7 +171,7 @@ def _spec(
 ) -> BucketSpec:
     return BucketSpec(
         bucket=bucket,
-        provider=provider,
+        provider=provider or provider_of(endpoint),
         endpoint=endpoint,
         region=region,
         prefix=prefix or "",

@@ -38,7 +38,7 @@ def ca_file(ceph: Ceph, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_bucket_is_added_tried_given_new_keys_and_forgotten(program: Program, ceph: Ceph, ca_file: Path) -> None:
     bucket = ceph.bucket()
-    place = ("--bucket", bucket, "--provider", "ceph", "--endpoint", ceph.https, "--prefix", "deep/down")
+    place = ("--bucket", bucket, "--endpoint", ceph.https, "--prefix", "deep/down")  # the provider is told from it
     added = program.run("destination", "add", "off", *place, "--ca-file", str(ca_file), "--json")
     document = added.document()
     assert all(step["ok"] for step in document["steps"])

@@ -54,6 +54,11 @@ class BucketAddress:
     def encrypted(self) -> bool:
         return self.endpoint.startswith("https://")
 
+    @property
+    def virtual(self) -> bool:
+        """Whether the bucket is part of the host's name instead of the path."""
+        return not self.profile.path_style and "." not in self.bucket
+
     def full(self, key: str) -> str:
         """The key within the bucket of ``key``, which is relative to the prefix."""
         return f"{self.prefix}/{key}" if self.prefix else key
@@ -84,7 +89,7 @@ def bucket_address(
             f"{bucket[:80]!r} cannot be a bucket",
             hint="A bucket's name has 3 to 63 small letters, digits, dots and dashes.",
         )
-    region = region or profile.region
+    region = region or _region_in(endpoint, profile) or profile.region
     if region is None:
         raise ConfigError(
             "config.invalid",
@@ -115,11 +120,23 @@ def refuse_forbidden_addresses(address: BucketAddress) -> None:
         _refuse_address(address.endpoint, ipaddress.ip_address(str(where[0]).partition("%")[0]))
 
 
+def _region_in(endpoint: str | None, profile: Profile) -> str | None:
+    """The region that an endpoint of the provider's own names."""
+    if endpoint is None or profile.endpoint is None:
+        return None
+    before, _, after = profile.endpoint.partition("{region}")
+    given = endpoint.strip().rstrip("/").lower()
+    named = given.removeprefix(before).removesuffix(after)
+    return named if given == f"{before}{named}{after}" and re.fullmatch(r"[a-z0-9-]+", named) else None
+
+
 def _endpoint(profile: Profile, given: str | None, region: str, *, allow_http: bool) -> str:
     if given is None:
         if profile.endpoint is None:
             raise ConfigError(
-                "config.invalid", f"a {profile.title} bucket needs its endpoint", hint="Say it with `--endpoint URL`."
+                "config.invalid",
+                f"a {profile.title} bucket needs its endpoint",
+                hint=f"Say it with `--endpoint {profile.example}`.",
             )
         return profile.endpoint.format(region=region)
     endpoint = given.strip()

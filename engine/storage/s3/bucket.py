@@ -278,7 +278,6 @@ def _make_client(address: BucketAddress, key: BucketKey, timeouts: Timeouts) -> 
         region_name=address.region,
         botocore_session=botocore.session.Session(session_vars=none),
     )
-    virtual = not address.profile.path_style and "." not in address.bucket
     ca_file, forget = (None, None) if address.ca_pem is None else _file_of(address.ca_pem)
     client: S3Client = session.client(
         "s3",
@@ -295,7 +294,7 @@ def _make_client(address: BucketAddress, key: BucketKey, timeouts: Timeouts) -> 
             use_dualstack_endpoint=False,
             use_fips_endpoint=False,
             s3={
-                "addressing_style": "virtual" if virtual else "path",
+                "addressing_style": "virtual" if address.virtual else "path",
                 "payload_signing_enabled": not address.encrypted,
             },
         ),

@@ -108,7 +108,7 @@ def of_transport(error: Exception, operation: str, address: BucketAddress) -> St
         return StoreError(
             "store.unreachable",
             f"no connection to {where}: {_cause(error)}",
-            hint=f"Check the endpoint {address.endpoint} and the network from here to there.",
+            hint=f"Check the endpoint {address.endpoint}{_as_a_name(address)} and the network from here to there.",
             context=context,
             retry=True,
         )
@@ -188,6 +188,11 @@ def _tls(text: str, address: BucketAddress) -> StoreError:
 
 def _https_hint(address: BucketAddress) -> str:
     return f"The endpoint may want https: try `https://{address.endpoint.partition('://')[2]}`."
+
+
+def _as_a_name(address: BucketAddress) -> str:
+    """Amazon's buckets are names before the endpoint's: what does not resolve may be that one."""
+    return f", where the bucket is asked for as {address.bucket}.{address.host}," if address.virtual else ""
 
 
 def _inner(error: BaseException) -> str:

@@ -36,6 +36,8 @@ class Profile:
     conditional_put: bool = False
     conditional_complete: bool = False
     etag_is_md5: bool = True
+    example: str = "URL"
+    """What an endpoint looks like that cannot be known."""
     rights: str = ""
     """How this provider grants rights, where it has no policies of the kind that AWS has."""
 
@@ -59,6 +61,7 @@ PROFILES = {
             "auto",
             path_style=True,
             conditional_put=True,
+            example="https://ACCOUNT.r2.cloudflarestorage.com",
             rights="R2 has no policies: make an API token with `Object Read & Write` for this bucket alone. "
             "It can delete, too; a bucket lock rule is what keeps snapshots from being deleted.",
         ),
@@ -78,6 +81,23 @@ PROFILES = {
         ),
     )
 }
+
+
+_HOSTS = {
+    "s3": (".amazonaws.com", ".amazonaws.com.cn"),
+    "r2": (".r2.cloudflarestorage.com",),
+    "b2": (".backblazeb2.com",),
+    "wasabi": (".wasabisys.com",),
+    "scaleway": (".scw.cloud",),
+}
+
+
+def provider_at(host: str | None) -> str:
+    """The name of the profile for an endpoint at ``host``; None is where nobody named one: Amazon's."""
+    if host is None:
+        return "s3"
+    at = f".{host.rstrip('.').lower()}"
+    return next((name for name, ends in _HOSTS.items() if at.endswith(ends)), "ceph")
 
 
 def profile_of(name: str) -> Profile:
