@@ -212,6 +212,9 @@ class ConsoleApp(App[None]):
 
     def _queued(self, page: Page, job: JobView) -> None:
         self.nudge()
+        if isinstance(page, DrillPage):
+            page.queued(job)
+            return
         what = Phrase("✓ ", Tone.GOOD) + Phrase(f"{job.kind} of {job.connection} is queued")
         if self._overview is not None and not self._overview.workers_alive:
             page.notice(
