@@ -13,7 +13,8 @@ from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import Horizontal, Vertical
+from textual.reactive import Reactive
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Footer
@@ -59,7 +60,9 @@ class Console(Protocol):
 class Face(Screen[T]):
     """The part that pages and sheets share."""
 
-    AUTO_FOCUS = "Rows, Input"
+    AUTO_FOCUS = "#body Rows, #body Input"
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
+    """Textual repaints the whole screen when the focus moves; the two widgets that it moves between are enough."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "back", show=False, id="back", tooltip="Close what is open, or go back"),
     ]
@@ -198,8 +201,9 @@ class Page(Face[None]):
         notice = Say(id="notice")
         notice.display = False
         yield notice
-        yield Bar()
-        yield Say(id="status")
+        with Horizontal(id="foot"):  # one line for both: asking moves nothing else
+            yield Say(id="status")
+            yield Bar()
         yield Footer(show_command_palette=False, compact=True)
 
     def connection_in_focus(self) -> str | None:
@@ -243,7 +247,9 @@ class Sheet(Face[T]):
         notice = Say(id="notice")
         notice.display = False
         yield notice
-        yield Bar()
+        with Horizontal(id="foot"):
+            yield Say(id="status")
+            yield Bar()
         yield Footer(show_command_palette=False, compact=True)
 
     def title_line(self, line: Phrase) -> None:
@@ -263,8 +269,3 @@ def error_lines(error: OffsiteError) -> tuple[Phrase, ...]:
     hint = tuple(Phrase("  → ", Tone.DIM) + line for line in paragraphs(error.hint)) if error.hint else ()
     first = Phrase("✗ ", Tone.BAD) + Phrase(error.message) + Phrase(f"  [{error.code}]", Tone.DIM)
     return (first, *notes, *hint)
-
-
-def mounted(widget: Widget) -> bool:
-    """Whether ``widget`` can still be shown something."""
-    return widget.is_attached

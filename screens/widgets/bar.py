@@ -9,6 +9,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
+from textual.widget import Widget
 from textual.widgets import Input
 
 from screens.phrase import Phrase, Tone
@@ -57,7 +58,7 @@ class Bar(Horizontal):
             field.value = question.value
         field.placeholder = question.placeholder
         field.cursor_position = len(question.value)
-        self.display = True
+        self._show(asking=True)
         field.focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
@@ -81,8 +82,14 @@ class Bar(Horizontal):
 
     def _close(self) -> Question | None:
         question, self._question = self._question, None
-        self.display = False
+        self._show(asking=False)
         return question
+
+    def _show(self, *, asking: bool) -> None:
+        """In the place of what else stands in the line."""
+        assert isinstance(self.parent, Widget)
+        for widget in self.parent.children:
+            widget.display = asking is (widget is self)
 
 
 def confirm(what: str, name: str, agreed: Callable[[], None], refused: Callable[[], None] | None = None) -> Question:

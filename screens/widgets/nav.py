@@ -46,7 +46,7 @@ class Nav(Widget, can_focus=False):
             Segment(text, self.get_component_rich_style(style) if style else self.rich_style)
             for text, style, _ in self._cells()
         ]
-        return Strip(made).adjust_cell_length(self.size.width, self.rich_style)
+        return Strip(made).adjust_cell_length(self.size.width, self.rich_style).simplify()
 
     def on_click(self, event: events.Click) -> None:
         at = 0

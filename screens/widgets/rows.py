@@ -155,11 +155,20 @@ class Rows(ScrollView, Generic[T], can_focus=True):
         self._drawn.clear()
         self._resize()
 
-    def on_focus(self) -> None:
+    def on_focus(self, event: events.Focus) -> None:
+        """As Textual does it, but only the cursor's line looks different now."""
+        event.prevent_default()
+        self.has_focus = True
         self._refresh_row(self._cursor)
+        if self.parent is not None:
+            self.parent.post_message(events.DescendantFocus(self))
 
-    def on_blur(self) -> None:
+    def on_blur(self, event: events.Blur) -> None:
+        event.prevent_default()
+        self.has_focus = False
         self._refresh_row(self._cursor)
+        if self.parent is not None:
+            self.parent.post_message(events.DescendantBlur(self))
 
     def on_click(self, event: events.Click) -> None:
         n = event.y - self._head + self.scroll_offset.y
@@ -200,7 +209,7 @@ class Rows(ScrollView, Generic[T], can_focus=True):
         under = None
         if n == self._cursor:
             under = self.get_component_rich_style("rows--cursor" if self.has_focus else "rows--cursor-blurred")
-        return Strip(segments(self, phrase, under), width)
+        return Strip(segments(self, phrase, under), width).simplify()
 
     def _phrase(self, n: int) -> Phrase:
         cells = self._cells(self._items[n])
