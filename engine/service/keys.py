@@ -116,6 +116,20 @@ class KeysFacet:
         with self._engine.catalog.write() as tx:
             catalogs.installation.confirm_recovery(tx, self._engine.clock.now())
 
+    def confirm_with(self, code_text: str) -> KeyStatus:
+        """Note that the operator has the recovery code: it opens the bundle, whole. Nothing else changes.
+
+        Raises KeyAccessError ``key.recovery-code`` for a wrong code.
+        """
+        found = self._installation()
+        bundle = open_bundle(RecoveryCode.parse(code_text), found.catalog_id, found.recovery_bundle)
+        current = next((m for m in bundle.masters if m.epoch == found.key_epoch), None)
+        if current is None:
+            raise KeyAccessError("key.wrong", "the recovery bundle does not hold the key's current epoch")
+        current.verify_check(found.key_check, found.catalog_id)
+        self.confirm_recovery()
+        return self.status()
+
     def systemd_install(self) -> str:
         """The commands and the unit drop-in that make the key permanent on a server. Holds no secret."""
         found = self._installation()
