@@ -8,6 +8,7 @@ say a failure in a notice that stays until it is read.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar, Protocol, TypeVar, cast
 
@@ -139,16 +140,7 @@ class Face(Screen[T]):
 
             return run
 
-        bar.ask(
-            Question(
-                question.prompt,
-                back(question.answered),
-                question.changed,
-                back(question.left),
-                question.value,
-                question.placeholder,
-            )
-        )
+        bar.ask(replace(question, answered=back(question.answered), left=back(question.left)))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While the line at the bottom asks, the keys are its own."""

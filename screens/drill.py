@@ -253,7 +253,8 @@ class DrillPage(Page):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Cancel while it runs; open and drill again when it ended."""
-        del parameters
+        if not super().check_action(action, parameters):
+            return False
         live = self._live
         if action == "cancel_job":
             return live is not None and not live.job.state.ended

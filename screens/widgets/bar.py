@@ -26,6 +26,8 @@ class Question:
     left: Callable[[], None] | None = None
     value: str = ""
     placeholder: str = ""
+    hidden: bool = False
+    """What is typed is a secret: dots stand for it, and it does not stay in the field."""
 
 
 class Bar(Horizontal):
@@ -57,6 +59,7 @@ class Bar(Horizontal):
         with self.prevent(Input.Changed):
             field.value = question.value
         field.placeholder = question.placeholder
+        field.password = question.hidden
         field.cursor_position = len(question.value)
         self._show(asking=True)
         field.focus()
@@ -83,6 +86,9 @@ class Bar(Horizontal):
     def _close(self) -> Question | None:
         question, self._question = self._question, None
         self._show(asking=False)
+        if question is not None and question.hidden:
+            with self.prevent(Input.Changed):
+                self.query_one(Input).value = ""
         return question
 
     def _show(self, *, asking: bool) -> None:
