@@ -5,13 +5,13 @@ Without a verb, in a terminal, it is the console.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from engine.errors import ConfigError
+from offsitedb_tui.console import in_terminal, leave, run
 from offsitedb_tui.opening import open_engine
 from offsitedb_tui.output import speaking
 from offsitedb_tui.verbs import connection, destination, doctor, drill, init, job, key, postgres, snapshot, worker
@@ -42,12 +42,10 @@ def console(context: typer.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     with speaking(as_json=False) as talk:
-        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        if not in_terminal():
             talk.say(context.get_help())
             raise typer.Exit(ConfigError.exit_status)
-        from offsitedb_tui.console import run  # late: only the console loads Textual
-
-        run(open_engine)
+        leave(run(open_engine))
 
 
 @app.command()
@@ -62,5 +60,4 @@ def demo(
     from offsitedb_tui.demo import story
 
     with speaking(as_json=False) as talk:
-        story.run(talk, keep=keep, home=home)
-    del no_console
+        story.run(talk, keep=keep, home=home, look_around=in_terminal() and not no_console)

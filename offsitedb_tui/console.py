@@ -18,9 +18,17 @@ QUIET = {"TEXTUAL_ANIMATIONS": "none", "TEXTUAL_SMOOTH_SCROLL": "0", "TEXTUAL_FP
 _PATIENCE_S = 0.2
 
 
-def run(open_engine: Callable[[], Engine], make: Callable[[], Initialised] = Engine.initialise) -> None:
-    """Run the console until its operator leaves. Raises ConfigError where there is no terminal."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+def in_terminal() -> bool:
+    """Whether there is somebody to look at a screen."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def run(open_engine: Callable[[], Engine], make: Callable[[], Initialised] = Engine.initialise) -> int:
+    """Run the console until its operator leaves; the exit status. Raises ConfigError where there is no terminal.
+
+    Calls to the outside may still hang when it returns: see :func:`leave`.
+    """
+    if not in_terminal():
         raise ConfigError(
             "config.usage",
             "the console needs a terminal",
@@ -32,7 +40,7 @@ def run(open_engine: Callable[[], Engine], make: Callable[[], Initialised] = Eng
 
     app = ConsoleApp(open_engine, make)
     app.run()
-    leave(app.return_code or 0)
+    return app.return_code or 0
 
 
 def leave(status: int) -> None:

@@ -21,6 +21,7 @@ from engine.postgres import install, tools
 from engine.postgres.tools import Toolset
 from engine.process import Child, clean_environment, spawn
 from engine.service import Engine, Initialised
+from offsitedb_tui import console
 from offsitedb_tui.demo.held import HeldKey
 from offsitedb_tui.demo.source import DATABASE, Source, source_server
 from offsitedb_tui.follow import follow
@@ -39,8 +40,11 @@ class _Made:
     held: HeldKey | None
 
 
-def run(talk: Talk, *, keep: bool, home: Path | None) -> None:
-    """Run the demo. Raises OffsiteError for what goes wrong, typer.Exit for a verdict other than proven."""
+def run(talk: Talk, *, keep: bool, home: Path | None, look_around: bool) -> None:
+    """Run the demo; with ``look_around`` the console opens on what it made, before that goes.
+
+    Raises OffsiteError for what goes wrong, typer.Exit for a verdict other than proven.
+    """
     cancel = CancelToken()
     home = home.absolute() if home is not None else Path(tempfile.mkdtemp(prefix="offsitedb-demo-"))
     # binaries and scratch stay where an installation proper would have them: a second demo need not fetch again
@@ -73,11 +77,13 @@ def run(talk: Talk, *, keep: bool, home: Path | None) -> None:
                 )
                 talk.show()
                 ended = follow(made.engine, made.engine.jobs.checkpoint("shop", tag="demo"), talk, None)
-            attempt = made.engine.ledger.of_job(ended.id)
-            show_attempt(attempt, talk)
-            talk.show()
-            show_counts(attempt, talk)
-            talk.show()
+                attempt = made.engine.ledger.of_job(ended.id)
+                show_attempt(attempt, talk)
+                talk.show()
+                show_counts(attempt, talk)
+                talk.show()
+                if look_around:
+                    _console(talk, made, home)
             _show_places(
                 talk, made, paths, folder, source, attempt.snapshot.object_key if attempt.snapshot else None, keep=keep
             )
@@ -140,6 +146,18 @@ def _worker(held: HeldKey | None, home: Path, cancel: CancelToken) -> Iterator[C
     finally:
         for fd in fds:
             os.close(fd)
+
+
+def _console(talk: Talk, made: _Made, home: Path) -> None:
+    """The console on the demo's installation, while its source and worker live."""
+    talk.say("Enter opens the console on this installation (in it: c takes a checkpoint, ? helps, q leaves);")
+    talk.say("^C ends the demo here.")
+    try:
+        input()
+    except (KeyboardInterrupt, EOFError):
+        talk.say()
+        return
+    console.run(lambda: Engine.open(home=home, wake=_wake, key_store=made.held))
 
 
 def _wait_alive(engine: Engine, worker: Child, cancel: CancelToken) -> None:
