@@ -170,6 +170,17 @@ class PolicyView:
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderView:
+    """What a bucket at a provider is addressed with. ``region``: the default; None where it must be said."""
+
+    name: str
+    title: str
+    needs_endpoint: bool
+    endpoint_example: str
+    region: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class KeyStatus:
     backend: str
     state: str

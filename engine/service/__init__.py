@@ -112,6 +112,12 @@ class Engine:
             lambda name: key_store if key_store is not None else keyring.at(name),
         )
 
+    @staticmethod
+    def choose_keyring(*, home: Path | None = None) -> str:
+        """Which keyring of this machine a new master key would be kept in. Raises KeyAccessError."""
+        settings = config.load(places.locate(home).config)
+        return OsKeyring(timeout_s=settings.keyring.timeout_s).choose()
+
     def close(self) -> None:
         self.catalog.close()
 

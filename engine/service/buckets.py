@@ -8,16 +8,16 @@ from urllib.parse import urlsplit
 
 from engine.errors import ConfigError
 from engine.model import BucketKey, BucketKeys, BucketSpec, Destination, SealedKeys
-from engine.model.views import PolicyView
+from engine.model.views import PolicyView, ProviderView
 from engine.snapshot import Keys
 from engine.storage.opening import address_of
 from engine.storage.s3.policy import prune_policy, worker_policy
-from engine.storage.s3.profiles import provider_at
+from engine.storage.s3.profiles import PROFILES, provider_at
 
 if TYPE_CHECKING:
     from engine.service import Engine
 
-__all__ = ["bucket_policy", "check_key", "open_keys", "provider_of", "seal_keys", "settled"]
+__all__ = ["bucket_policy", "check_key", "open_keys", "provider_of", "providers", "seal_keys", "settled"]
 
 _TABLE = "destinations"
 _MAX_KEY_CHARS = 1024
@@ -36,6 +36,20 @@ def provider_of(endpoint: str | None) -> str:
     except ValueError:
         host = ""
     return provider_at(host)
+
+
+def providers() -> tuple[ProviderView, ...]:
+    """The providers that are known by name, and last the way to use any other."""
+    return tuple(
+        ProviderView(
+            name=profile.name,
+            title=profile.title,
+            needs_endpoint=profile.endpoint is None,
+            endpoint_example=profile.example if profile.example != "URL" else "https://s3.example.com",
+            region=profile.region,
+        )
+        for profile in PROFILES.values()
+    )
 
 
 def settled(spec: BucketSpec) -> BucketSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +18,13 @@ from engine.model.views import DestinationView, PolicyView, StepView
 from engine.redact import holding
 from engine.service import buckets
 from engine.service.connections import check_name
-from engine.storage.base import Storage
+from engine.storage.base import Storage, TestStep
 from engine.storage.opening import open_destination
 
 if TYPE_CHECKING:
     from engine.service import Engine
 
+Said = Callable[[StepView], None]
 Tried = tuple[DestinationView, tuple[StepView, ...]]
 
 
@@ -32,23 +34,34 @@ class DestinationsFacet:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def add_folder(self, name: str, folder: Path) -> Tried:
+    def add_folder(
+        self, name: str, folder: Path, *, cancel: CancelToken | None = None, said: Said | None = None
+    ) -> Tried:
         """Make ``folder`` a destination: created if absent, tried with a real round trip, then saved.
 
-        Raises ConfigError for the name, StoreError for what the round trip ran into; then nothing is saved.
+        ``said`` hears of every step of the round trip as it is done. Raises ConfigError for the name, StoreError for
+        what the round trip ran into; then nothing is saved.
         """
         self._refuse_name(name)
         now = self._engine.clock.now()
         record = Destination(
             secrets.token_hex(16), name, DestinationKind.FOLDER, str(folder.expanduser().absolute()), now, now
         )
-        steps = _try(open_destination(record, create=True))
+        steps = _try(open_destination(record, create=True, cancel=cancel), cancel, said)
         with self._engine.catalog.write() as tx:
             catalogs.destinations.add(tx, record)
             self._event(tx, "destination.added", record)
             return self._view(tx, record), steps
 
-    def add_bucket(self, name: str, spec: BucketSpec, bucket_keys: BucketKeys) -> Tried:
+    def add_bucket(
+        self,
+        name: str,
+        spec: BucketSpec,
+        bucket_keys: BucketKeys,
+        *,
+        cancel: CancelToken | None = None,
+        said: Said | None = None,
+    ) -> Tried:
         """Make a place in a bucket a destination: tried with a real round trip, then saved with its keys sealed.
 
         Raises ConfigError for the name, the address or the form of a key, KeyAccessError, and StoreError for what the
@@ -57,7 +70,7 @@ class DestinationsFacet:
         self._refuse_name(name)
         now = self._engine.clock.now()
         record = Destination(secrets.token_hex(16), name, DestinationKind.S3, None, now, now, buckets.settled(spec))
-        record, steps = self._try_keys(record, bucket_keys)
+        record, steps = self._try_keys(record, bucket_keys, cancel, said)
         keys = self._engine.keys.open()
         with self._engine.catalog.write() as tx:
             catalogs.destinations.add(tx, record)
@@ -65,7 +78,15 @@ class DestinationsFacet:
             chain.sign_head(tx, keys.signer, self._engine.clock)
             return self._view(tx, record), steps
 
-    def change_keys(self, name: str, bucket_keys: BucketKeys, *, ca_pem: str | None = None) -> Tried:
+    def change_keys(
+        self,
+        name: str,
+        bucket_keys: BucketKeys,
+        *,
+        ca_pem: str | None = None,
+        cancel: CancelToken | None = None,
+        said: Said | None = None,
+    ) -> Tried:
         """Give a bucket new keys, and a new CA if one is given. A prune credential that is not given is kept.
 
         Tried before it is saved. Raises as :meth:`add_bucket`.
@@ -77,7 +98,8 @@ class DestinationsFacet:
         if bucket_keys.prune is None:
             bucket_keys = replace(bucket_keys, prune=buckets.open_keys(self._engine, record).prune)
         spec = record.bucket if ca_pem is None else buckets.settled(replace(record.bucket, ca_pem=ca_pem))
-        changed, steps = self._try_keys(replace(record, bucket=spec, tested_at=self._engine.clock.now()), bucket_keys)
+        tried = replace(record, bucket=spec, tested_at=self._engine.clock.now())
+        changed, steps = self._try_keys(tried, bucket_keys, cancel, said)
         keys = self._engine.keys.open()
         with self._engine.catalog.write() as tx:
             catalogs.destinations.change_keys(tx, changed)
@@ -85,11 +107,11 @@ class DestinationsFacet:
             chain.sign_head(tx, keys.signer, self._engine.clock)
             return self._view(tx, changed), steps
 
-    def test(self, name: str) -> tuple[StepView, ...]:
+    def test(self, name: str, *, cancel: CancelToken | None = None, said: Said | None = None) -> tuple[StepView, ...]:
         """The same round trip again. Raises the StoreError of the first step that failed."""
         with self._engine.catalog.read() as tx:
             record = catalogs.destinations.by_name(tx, name)
-        steps = _try(self._engine.open_storage(record))
+        steps = _try(self._engine.open_storage(record), cancel, said)
         with self._engine.catalog.write() as tx:
             catalogs.destinations.mark_tested(tx, record.id, self._engine.clock.now())
         return steps
@@ -124,13 +146,15 @@ class DestinationsFacet:
         if any(d.name == name for d in taken):
             raise ConfigError("config.name-taken", f"there is a destination {name!r} already")
 
-    def _try_keys(self, record: Destination, bucket_keys: BucketKeys) -> tuple[Destination, tuple[StepView, ...]]:
+    def _try_keys(
+        self, record: Destination, bucket_keys: BucketKeys, cancel: CancelToken | None, said: Said | None
+    ) -> tuple[Destination, tuple[StepView, ...]]:
         """Try the bucket under these keys; the record with the keys sealed."""
         for key in (bucket_keys.worker, *((bucket_keys.prune,) if bucket_keys.prune else ())):
             buckets.check_key(key)
         keys = self._engine.keys.open()  # before the round trip: what cannot be sealed need not be tried
         with holding(*bucket_keys.secrets()):
-            steps = _try(self._engine.open_with(record, bucket_keys))
+            steps = _try(self._engine.open_with(record, bucket_keys), cancel, said)
         return replace(record, keys=buckets.seal_keys(self._engine, keys, record.id, bucket_keys)), steps
 
     def _view(self, tx: Tx, record: Destination) -> DestinationView:
@@ -156,9 +180,14 @@ class DestinationsFacet:
         )
 
 
-def _try(storage: Storage) -> tuple[StepView, ...]:
+def _try(storage: Storage, cancel: CancelToken | None, said: Said | None) -> tuple[StepView, ...]:
     """The steps of a round trip. Raises the error of the first that failed."""
-    tested = storage.test(CancelToken())
+
+    def hear(step: TestStep) -> None:
+        if said is not None and step.ok is not None:
+            said(StepView(step.name, step.ok, step.detail, step.info))
+
+    tested = storage.test(cancel or CancelToken(), hear)
     for step in tested.steps:
         if step.error is not None:
             raise step.error

@@ -194,8 +194,11 @@ class Storage(Protocol):
         """:func:`sweep_unfinished` with its defaults; what was removed. Raises StoreError."""
         ...
 
-    def test(self, cancel: CancelToken) -> StorageTest:
-        """Upload, commit, stat, read a range, list and delete for real. Raises only the token's error."""
+    def test(self, cancel: CancelToken, said: Callable[[TestStep], None] | None = None) -> StorageTest:
+        """Upload, commit, stat, read a range, list and delete for real. Raises only the token's error.
+
+        ``said`` hears of every step as soon as it is done.
+        """
         ...
 
     def describe(self) -> str:

@@ -7,7 +7,7 @@ a fault that fits, every call goes through as it is.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -20,6 +20,7 @@ from engine.storage.base import (
     ObjectInfo,
     Storage,
     StorageTest,
+    TestStep,
     Unfinished,
     Upload,
     sweep_unfinished,
@@ -174,8 +175,8 @@ class FaultyStorage:
     def sweep(self, *, now: datetime | None = None) -> tuple[Unfinished, ...]:
         return sweep_unfinished(self, now=now)
 
-    def test(self, cancel: CancelToken) -> StorageTest:
-        return self._inner.test(cancel)
+    def test(self, cancel: CancelToken, said: Callable[[TestStep], None] | None = None) -> StorageTest:
+        return self._inner.test(cancel, said)
 
 
 class _FaultyUpload(Upload):

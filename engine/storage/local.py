@@ -15,7 +15,7 @@ import fcntl
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +29,7 @@ from engine.storage.base import (
     PARTIAL_PREFIX,
     ObjectInfo,
     StorageTest,
+    TestStep,
     Unfinished,
     Upload,
     is_key,
@@ -176,8 +177,8 @@ class LocalStorage:
             finally:
                 os.close(fd)
 
-    def test(self, cancel: CancelToken) -> StorageTest:
-        return trial.round_trip(self, cancel)
+    def test(self, cancel: CancelToken, said: Callable[[TestStep], None] | None = None) -> StorageTest:
+        return trial.round_trip(self, cancel, said=said)
 
     @contextmanager
     def _root(self) -> Iterator[int]:

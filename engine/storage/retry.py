@@ -22,6 +22,7 @@ from engine.storage.base import (
     ObjectInfo,
     Storage,
     StorageTest,
+    TestStep,
     Unfinished,
     Upload,
     sweep_unfinished,
@@ -203,8 +204,8 @@ class RetryingStorage:
     def sweep(self, *, now: datetime | None = None) -> tuple[Unfinished, ...]:
         return sweep_unfinished(self, now=now)
 
-    def test(self, cancel: CancelToken) -> StorageTest:
-        return self._inner.test(cancel)
+    def test(self, cancel: CancelToken, said: Callable[[TestStep], None] | None = None) -> StorageTest:
+        return self._inner.test(cancel, said)
 
     def try_abort(self, upload: Upload) -> None:
         """Abort ``upload``, with retries unless the job is being cancelled."""

@@ -23,18 +23,30 @@ _TAIL_BYTES = len(_BLOCK)
 
 
 def round_trip(
-    storage: Storage, cancel: CancelToken, *, piece_bytes: int = len(_BLOCK), must_delete: bool = True
+    storage: Storage,
+    cancel: CancelToken,
+    *,
+    piece_bytes: int = len(_BLOCK),
+    must_delete: bool = True,
+    said: Callable[[TestStep], None] | None = None,
 ) -> StorageTest:
     """Try every step once; after the first failure only the deletion. Raises only the token's error.
 
     The first of the two parts has ``piece_bytes``, a multiple of 64 KiB. Unless ``must_delete``, a missing right to
-    delete is information.
+    delete is information. ``said`` hears of every step as soon as it is done.
     """
-    return _RoundTrip(storage, cancel, piece_bytes, must_delete).run()
+    return _RoundTrip(storage, cancel, piece_bytes, must_delete, said).run()
 
 
 class _RoundTrip:
-    def __init__(self, storage: Storage, cancel: CancelToken, piece_bytes: int, must_delete: bool) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        cancel: CancelToken,
+        piece_bytes: int,
+        must_delete: bool,
+        said: Callable[[TestStep], None] | None,
+    ) -> None:
         self._storage = storage
         self._cancel = cancel
         self._piece_bytes = piece_bytes
@@ -43,6 +55,7 @@ class _RoundTrip:
         self._key = f"v1/test-{secrets.token_hex(8)}"
         self._uploads: list[Upload] = []
         self._steps: list[TestStep] = []
+        self._said = said
 
     def run(self) -> StorageTest:
         for name, step in (
@@ -55,6 +68,8 @@ class _RoundTrip:
             ("delete", self._delete),
         ):
             self._step(name, step)
+            if self._said is not None:
+                self._said(self._steps[-1])
         for begun in self._uploads:
             self._try(begun.abort)  # its failure would repeat the one of upload or commit
         self._cancel.check()

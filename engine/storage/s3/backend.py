@@ -8,7 +8,7 @@ Deleting is done under the prune credential where there is one. Old versions tha
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace as changed
 from datetime import datetime
 from pathlib import Path
@@ -159,11 +159,15 @@ class BucketStorage:
     def sweep(self, *, now: datetime | None = None) -> tuple[Unfinished, ...]:
         return sweep_unfinished(self, now=now)
 
-    def test(self, cancel: CancelToken) -> StorageTest:
+    def test(self, cancel: CancelToken, said: Callable[[TestStep], None] | None = None) -> StorageTest:
         """As the contract says. A key that may not delete is a good worker's key: without a prune credential that is
         information and no failure."""
         done = trial.round_trip(
-            self, cancel, piece_bytes=part_bytes_for(0, self._address.profile), must_delete=self._prune is not None
+            self,
+            cancel,
+            piece_bytes=part_bytes_for(0, self._address.profile),
+            must_delete=self._prune is not None,
+            said=said,
         )
         if not self._keeps_versions:
             return done
