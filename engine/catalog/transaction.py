@@ -6,10 +6,12 @@ lets an exception of the database library out.
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 
+import psycopg
 from sqlalchemy import Connection, Delete, Insert, Row, Select, Update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from engine.catalog.failures import translate
 from engine.errors import Internal
@@ -33,6 +35,20 @@ class Tx:
             return list(self._connection.execute(query).all())
         except SQLAlchemyError as e:
             raise translate(e, self._where) from e
+
+    def tuples(self, query: Select[Any]) -> list[tuple[Any, ...]]:
+        """All rows of ``query`` as the driver gives them: for thousands of rows of numbers and texts.
+
+        Half the time of :meth:`rows`, and nothing for the garbage collector to follow. Raises CatalogError.
+        """
+        try:
+            cursor = self._connection.execute(query).cursor
+            assert cursor is not None
+            return list(cursor.fetchall())
+        except SQLAlchemyError as e:
+            raise translate(e, self._where) from e
+        except (sqlite3.Error, psycopg.Error) as e:
+            raise translate(DBAPIError(None, None, e), self._where) from e
 
     def row(self, query: Select[Any]) -> Row[Any] | None:
         """The first row of ``query``, or None. Raises CatalogError."""
