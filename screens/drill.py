@@ -36,14 +36,12 @@ ROOMY = 30
 
 
 class TableRows(Rows[TableProgress]):
-    """The tables; Enter, left and right mean what they mean on the whole page."""
+    """The tables; Enter means what it means on the whole page."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
             "enter", "screen.open", "open", key_display="enter", id="drill.table.open", tooltip="Open the snapshot"
         ),
-        Binding("left", "screen.step(1)", "older", show=False, id="drill.table.older", tooltip="The job before this"),
-        Binding("right", "screen.step(-1)", "newer", show=False, id="drill.table.newer", tooltip="The job after this"),
     ]
 
 

@@ -58,7 +58,7 @@ def fit_columns(columns: Sequence[Column], room: int, gap: int) -> list[tuple[in
     return [(i, widths[i]) for i in kept]
 
 
-class Rows(ScrollView, Generic[T], can_focus=True):
+class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
     """Rows of ``T``. ``key`` names a row (the cursor stays on it when the rows change), ``cells`` words it."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"rows--head", "rows--cursor", "rows--cursor-blurred", *TONE_CLASSES}

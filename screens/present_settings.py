@@ -1,0 +1,182 @@
+"""Settings in words: destinations, the key, workers, what the doctor found. Pure text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from engine.model.views import (
+    BackendView,
+    DestinationView,
+    Doctor,
+    KeyStatus,
+    PolicyView,
+    StepView,
+    ToolView,
+    WorkerView,
+)
+from engine.model.watch import DestinationUse
+from screens.phrase import Phrase, Tone, joined, paragraphs
+from screens.present import both_times, human_age, human_bytes
+
+_LABEL = 16
+
+
+def field(label: str, value: Phrase | str) -> Phrase:
+    """``Where           s3://acme-backups``."""
+    return Phrase(" ") + Phrase(label, Tone.DIM).fit(_LABEL) + value
+
+
+def heading(text: str) -> Phrase:
+    return Phrase(f" {text}", Tone.STRONG)
+
+
+# destinations
+
+
+def destination_cells(d: DestinationView, use: DestinationUse | None, now: datetime) -> tuple[Phrase, ...]:
+    """Name, where, what it holds, when it was tried."""
+    holds = f"{human_bytes(use.size_bytes)}" if use is not None and use.snapshots else "nothing yet"
+    tried = human_age((now - d.tested_at).total_seconds()) if d.tested_at else "never"
+    return Phrase(d.name, Tone.STRONG), Phrase(d.where), Phrase(holds), Phrase(tried, Tone.DIM)
+
+
+def destination_lines(d: DestinationView, use: DestinationUse | None) -> tuple[Phrase, ...]:
+    kind = "a local folder" if d.kind == "folder" else f"a bucket ({d.provider})" if d.provider else "a bucket"
+    lines = [field("Name", Phrase(d.name, Tone.STRONG)), field("Kind", kind), field("Where", d.where)]
+    if d.endpoint:
+        lines.append(field("Endpoint", d.endpoint + (f" · region {d.region}" if d.region else "")))
+    if d.kind != "folder":
+        prune = "a second key may delete" if d.prunes else "nobody's key may delete: snapshots stay"
+        lines.append(field("Pruning", prune))
+    holds = f"{use.snapshots:,} snapshots, {human_bytes(use.size_bytes)}" if use is not None else "nothing yet"
+    connections = "1 connection" if d.connections == 1 else f"{d.connections} connections"
+    lines.append(field("Holds", joined([holds, f"used by {connections}"])))
+    lines.append(field("Last tried", both_times(d.tested_at) if d.tested_at else "never: t tries it"))
+    return tuple(lines)
+
+
+def step_lines(name: str, steps: Sequence[StepView]) -> tuple[Phrase, ...]:
+    """A test that went well, step by step."""
+    told = [
+        Phrase("   ")
+        + (Phrase("i", Tone.DIM) if s.info else Phrase("✓", Tone.GOOD) if s.ok else Phrase("✗", Tone.BAD))
+        + Phrase(f" {s.name}".ljust(_LABEL + 8))
+        + Phrase(s.detail, Tone.DIM)
+        for s in steps
+    ]
+    return (Phrase(" ✓ ", Tone.GOOD) + Phrase(f"{name} took a real round trip"), *told)
+
+
+def policy_lines(policy: PolicyView, *, prune: bool) -> tuple[Phrase, ...]:
+    whose = "the prune credential" if prune else "the worker's key"
+    other = "p: the worker's key" if prune else "p: the prune credential"
+    head = heading(f"What {whose} must be allowed to do") + Phrase(f"  y copies it · {other}", Tone.DIM)
+    code = paragraphs(policy.prune if prune else policy.worker, Tone.CODE)
+    said = [Phrase(f" {policy.rights}", Tone.DIM)] if policy.rights else []
+    if not prune:
+        said.append(Phrase(" It cannot delete. Pruning is for a second key, which may.", Tone.DIM))
+    return (head, *said, *(Phrase(" ") + line for line in code))
+
+
+# the key
+
+
+def key_lines(status: KeyStatus) -> tuple[Phrase, ...]:
+    ok = status.state == "ok"
+    state = Phrase("● there", Tone.GOOD) if ok else Phrase(f"! {status.state}", Tone.BAD)
+    confirmed = status.recovery_confirmed_at
+    if confirmed is not None:
+        code = Phrase("✓ confirmed ", Tone.GOOD) + Phrase(both_times(confirmed), Tone.DIM)
+    else:
+        code = Phrase("! nobody has confirmed it", Tone.WARN) + Phrase("  f types it back", Tone.DIM)
+    lines = [
+        field("Master key", state),
+        field("", Phrase(status.detail, Tone.DIM)),
+        field("Kept in", status.backend),
+        field("Key id", Phrase(status.kid, Tone.CODE) + Phrase(f" · epoch {status.epoch}")),
+        field("Recovery key", Phrase(status.recovery_kid, Tone.CODE)),
+        field("Recovery code", code),
+        Phrase(),
+    ]
+    if ok:
+        lines += [
+            Phrase(" The master key seals every snapshot, and never leaves this machine.", Tone.DIM),
+            Phrase(" The recovery code is the only way back to them without it: keep it elsewhere.", Tone.DIM),
+        ]
+    else:
+        lines += [
+            Phrase(" Nothing can be taken or drilled until the key is back.", Tone.WARN),
+            Phrase(" → e puts it back with the recovery code. Jobs that wait for it go on by themselves."),
+        ]
+    return tuple(lines)
+
+
+# workers and tools
+
+
+def worker_cells(w: WorkerView, now: datetime) -> tuple[Phrase, ...]:
+    """State, host, process, threads, since, last heard of."""
+    state = Phrase("● alive", Tone.GOOD) if w.alive else Phrase("✗ gone", Tone.BAD)
+    heard = "now" if w.alive else human_age((now - w.heartbeat_at).total_seconds())
+    since = f"{w.started_at.astimezone():%m-%d %H:%M}"
+    return state, Phrase(w.host), Phrase(str(w.pid)), Phrase(str(w.threads)), Phrase(since), Phrase(heard, Tone.DIM)
+
+
+def worker_lines(workers: Sequence[WorkerView]) -> tuple[Phrase, ...]:
+    """What it means that there are these workers."""
+    if any(w.alive for w in workers):
+        return (
+            Phrase(" Jobs are run by workers, not by this console: closing it stops nothing.", Tone.DIM),
+            Phrase(" A worker for good is a service: `offsitedb worker` under systemd.", Tone.DIM),
+        )
+    return (
+        Phrase(" ! no worker is running", Tone.WARN) + Phrase(": jobs wait."),
+        Phrase("   → w starts one for as long as this console lasts."),
+        Phrase("   → `offsitedb worker` as a service runs for good.", Tone.DIM),
+    )
+
+
+def doctor_lines(doctor: Doctor) -> tuple[Phrase, ...]:
+    """Problems first, each with what to do; then what there is."""
+    lines: list[Phrase] = []
+    for problem in doctor.problems:
+        said, _, cure = problem.partition(". ")
+        lines.append(Phrase(" ! ", Tone.WARN) + Phrase(said))
+        if cure:
+            lines.append(Phrase("   → ", Tone.DIM) + Phrase(cure))
+    if not doctor.problems:
+        lines.append(Phrase(" ✓ ", Tone.GOOD) + Phrase("nothing needs mending"))
+    lines += [Phrase(), heading("PostgreSQL programs")]
+    lines += [_tool_line(tool) for tool in doctor.postgres] or [Phrase(" none", Tone.WARN)]
+    where = doctor.isolation
+    network = "no network" if where.network == "none" else f"network of the {where.network}"
+    fence = joined([f"sandbox {where.sandbox}", network, f"user {where.user or 'of the worker'}"])
+    lines += [Phrase(), heading("Drills run in"), Phrase(" ") + fence]
+    lines.append(Phrase(f" drill.isolation is {doctor.isolation_policy}", Tone.DIM))
+    lines += [Phrase(), heading("Keyrings of this machine"), *(_keyring_line(k) for k in doctor.keyrings)]
+    lines += [
+        Phrase(),
+        heading("This installation"),
+        field("Version", doctor.version),
+        field("Home", doctor.home),
+        field("Runtime", doctor.runtime),
+        field("Catalog", doctor.catalog),
+    ]
+    return tuple(lines)
+
+
+def _tool_line(tool: ToolView) -> Phrase:
+    if tool.meets_floor:
+        glyph, floor = Phrase("✓", Tone.GOOD), Phrase(f"at or above {tool.floor}", Tone.DIM)
+    else:
+        glyph, floor = Phrase("!", Tone.WARN), Phrase(f"below the security floor {tool.floor}", Tone.WARN)
+    server = "" if tool.server else "no server: cannot drill"
+    where = Phrase(f"{tool.where} ({tool.source})", Tone.DIM)
+    return Phrase(" ") + glyph + Phrase(f" {tool.version:<8}") + joined([floor, server, where])
+
+
+def _keyring_line(k: BackendView) -> Phrase:
+    glyph = Phrase("✓", Tone.GOOD) if k.usable else Phrase("–", Tone.DIM)
+    detail = "" if k.usable and not k.detail else k.detail
+    return Phrase(" ") + glyph + Phrase(f" {k.name:<16}") + joined([k.state, Phrase(detail, Tone.DIM)])
