@@ -114,6 +114,9 @@ class ConnectionView:
     accept_empty: bool
     newest_proven_at: datetime | None
     last_verdict: Verdict | None
+    proof_target_s: float | None = None
+    """How old the newest proof may be, counted from when its snapshot was taken."""
+    restore_target_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,14 +13,17 @@ from engine import catalog as catalogs
 from engine import preflight
 from engine.cancel import CancelToken
 from engine.catalog import Tx
+from engine.catalog.watch import Standing
 from engine.errors import ConfigError
 from engine.evidence import chain
 from engine.model import CheckStatus, ConnectionRecord
 from engine.model.views import Captured, ConnectionDetail, ConnectionView, PreflightView
+from engine.model.watch import AddressView
 from engine.postgres.conninfo import Conninfo, parse
 from engine.postgres.providers import recognise
 from engine.preflight import Preflight
 from engine.redact import holding
+from engine.service.durations import duration_text
 
 if TYPE_CHECKING:
     from engine.service import Engine
@@ -99,9 +104,44 @@ class ConnectionsFacet:
             chain.sign_head(tx, keys.signer, self._engine.clock)
             return self.view(tx, changed), _view(found)
 
+    def read(self, text: str) -> AddressView:
+        """What a connection string says, without its password; nothing is reached. Raises ConfigError."""
+        return _address(parse(text))
+
+    def try_out(
+        self, text: str, *, accept_empty: bool = False, cancel: CancelToken | None = None
+    ) -> tuple[AddressView, PreflightView]:
+        """Parse, connect and look at ``text``, and save nothing.
+
+        Blocking findings are in the view. Raises ConfigError, and SourceError when it cannot look at all.
+        """
+        conninfo = parse(text)
+        return _address(conninfo), _view(self._preflight(conninfo, accept_empty=accept_empty, cancel=cancel))
+
+    def set_targets(self, name: str, *, proof_s: float | None, restore_s: float | None) -> ConnectionView:
+        """How old the newest proof may be and how long a restore may take, in seconds; None: no target.
+
+        Raises ConfigError ``config.not-found``, ``config.invalid``.
+        """
+        for seconds in (proof_s, restore_s):
+            if seconds is not None and not 0 < seconds < math.inf:
+                raise ConfigError("config.invalid", f"{seconds:g} s is no target")
+        with self._engine.catalog.write() as tx:
+            record = catalogs.connections.by_name(tx, name)
+            catalogs.connections.set_targets(tx, record.id, proof_s=proof_s, restore_s=restore_s)
+            told = {"proof": duration_text(proof_s), "restore": duration_text(restore_s)}
+            self._event(tx, "connection.targets-set", record.id, name, told)
+            return self.view(tx, catalogs.connections.get(tx, record.id))
+
+    def get(self, name: str) -> ConnectionView:
+        """The connection under this name; no key is needed. Raises ConfigError ``config.not-found``."""
+        with self._engine.catalog.read() as tx:
+            return self.view(tx, catalogs.connections.by_name(tx, name))
+
     def list(self) -> tuple[ConnectionView, ...]:
         with self._engine.catalog.read() as tx:
-            return tuple(self.view(tx, record) for record in catalogs.connections.list_all(tx))
+            where = {d.id: d.name for d in catalogs.destinations.list_all(tx)}
+            return tuple(_connection(s, where[s.connection.destination_id]) for s in catalogs.watch.standings(tx))
 
     def show(self, name: str) -> ConnectionDetail:
         """With the string opened in memory and described without its password."""
@@ -137,25 +177,8 @@ class ConnectionsFacet:
         return parse(self._engine.keys.unseal(keys, "connections", "conninfo", record.id, record.conninfo_sealed))
 
     def view(self, tx: Tx, record: ConnectionRecord) -> ConnectionView:
-        newest_at, last = None, None
-        for snapshot in catalogs.snapshots.list_recent(tx, connection_id=record.id, limit=50):
-            drills = catalogs.drills.for_snapshot(tx, snapshot.id)
-            if drills and last is None:
-                last = drills[0].verdict
-            if drills and drills[0].verdict.proven:
-                newest_at = snapshot.taken_at
-                break
-        return ConnectionView(
-            id=record.id,
-            name=record.name,
-            destination=catalogs.destinations.get(tx, record.destination_id).name,
-            provider=record.provider,
-            created_at=record.created_at,
-            tested_at=record.tested_at,
-            accept_empty=record.accept_empty,
-            newest_proven_at=newest_at,
-            last_verdict=last,
-        )
+        (standing,) = catalogs.watch.standings(tx, connection_id=record.id)
+        return _connection(standing, catalogs.destinations.get(tx, record.destination_id).name)
 
     def _preflight(self, conninfo: Conninfo, *, accept_empty: bool, cancel: CancelToken | None) -> Preflight:
         with holding(*conninfo.secrets()):
@@ -172,10 +195,9 @@ class ConnectionsFacet:
         with self._engine.catalog.read() as tx:
             return catalogs.connections.by_name(tx, name)
 
-    def _event(self, tx: Tx, kind: str, subject: str, name: str) -> None:
-        chain.append_event(
-            tx, self._engine.clock, actor=self._engine.actor, kind=kind, subject=subject, data={"name": name}
-        )
+    def _event(self, tx: Tx, kind: str, subject: str, name: str, told: Mapping[str, str] | None = None) -> None:
+        data = {"name": name, **(told or {})}
+        chain.append_event(tx, self._engine.clock, actor=self._engine.actor, kind=kind, subject=subject, data=data)
 
 
 def check_name(name: str) -> None:
@@ -186,6 +208,27 @@ def check_name(name: str) -> None:
             f"{name[:80]!r} cannot be a name",
             hint="Use 1 to 63 letters, digits, dots, dashes and underscores, beginning with a letter or digit.",
         )
+
+
+def _connection(standing: Standing, destination: str) -> ConnectionView:
+    record = standing.connection
+    return ConnectionView(
+        id=record.id,
+        name=record.name,
+        destination=destination,
+        provider=record.provider,
+        created_at=record.created_at,
+        tested_at=record.tested_at,
+        accept_empty=record.accept_empty,
+        newest_proven_at=standing.newest_proven_at,
+        last_verdict=standing.last_verdict,
+        proof_target_s=record.proof_target_s,
+        restore_target_s=record.restore_target_s,
+    )
+
+
+def _address(conninfo: Conninfo) -> AddressView:
+    return AddressView(conninfo.describe(), recognise(conninfo.host), conninfo.sslmode, conninfo.notes)
 
 
 def _view(found: Preflight) -> PreflightView:

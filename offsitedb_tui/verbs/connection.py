@@ -10,7 +10,8 @@ import typer
 
 from engine.errors import ConfigError, PreflightFailed
 from engine.model import CheckStatus
-from engine.model.views import PreflightView
+from engine.model.views import ConnectionView, PreflightView
+from engine.service.durations import duration_text, parse_duration
 from engine.service.postgres import DEFAULT_ROLE, grant_recipe
 from offsitedb_tui.opening import open_engine
 from offsitedb_tui.options import AsJson
@@ -21,6 +22,12 @@ app = typer.Typer(no_args_is_help=True, help="The databases that are protected."
 
 UrlStdin = Annotated[bool, typer.Option("--url-stdin", help="Read the connection string from stdin.")]
 AcceptEmpty = Annotated[bool, typer.Option("--accept-empty", help="Accept a source of which no row can be read.")]
+ProofTarget = Annotated[
+    str | None, typer.Option("--proof-target", metavar="AGE", help="How old the newest proof may be: 6h, 1d, none.")
+]
+RestoreTarget = Annotated[
+    str | None, typer.Option("--restore-target", metavar="TIME", help="How long a restore may take: 90s, 15min, none.")
+]
 T = TypeVar("T")
 GLYPHS = {CheckStatus.OK: "✓", CheckStatus.INFO: "i", CheckStatus.WARN: "!", CheckStatus.FAIL: "✗"}
 
@@ -31,14 +38,19 @@ def add(
     destination: Annotated[str, typer.Option("--destination", metavar="D")],
     url_stdin: UrlStdin = False,
     accept_empty: AcceptEmpty = False,
+    proof_target: ProofTarget = None,
+    restore_target: RestoreTarget = None,
     as_json: AsJson = False,
 ) -> None:
     """Add a connection. The string comes from stdin or a prompt, never from the command line."""
     with speaking(as_json=as_json) as talk, open_engine() as engine:
+        proof_s, restore_s = parse_duration(proof_target or "none"), parse_duration(restore_target or "none")
         text = _connection_string(url_stdin=url_stdin)
         view, found = _explaining(
             talk, lambda: engine.connections.add(name, destination, text, accept_empty=accept_empty)
         )
+        if (proof_s, restore_s) != (None, None):
+            view = engine.connections.set_targets(name, proof_s=proof_s, restore_s=restore_s)
         talk.document({"connection": view, "preflight": found})
         show_preflight(found, talk)
         talk.show(f"connection {view.name} is saved. Next: `offsitedb checkpoint {view.name} --wait`.")
@@ -51,21 +63,37 @@ def edit(
     ask_url: Annotated[bool, typer.Option("--url", help="Ask for a new connection string.")] = False,
     destination: Annotated[str | None, typer.Option("--destination", metavar="D")] = None,
     accept_empty: Annotated[bool | None, typer.Option("--accept-empty/--no-accept-empty")] = None,
+    proof_target: ProofTarget = None,
+    restore_target: RestoreTarget = None,
     as_json: AsJson = False,
 ) -> None:
-    """Change what is given; the result is tested before it is saved."""
+    """Change what is given; what a snapshot depends on is tested before it is saved."""
     with speaking(as_json=as_json) as talk, open_engine() as engine:
-        if not (url_stdin or ask_url or destination is not None or accept_empty is not None):
+        targets = proof_target is not None or restore_target is not None
+        tested = url_stdin or ask_url or destination is not None or accept_empty is not None
+        if not (tested or targets):
             raise ConfigError(
-                "config.invalid", "nothing to change", hint="Say --url, --url-stdin, --destination or --accept-empty."
+                "config.invalid",
+                "nothing to change",
+                hint="Say --url, --url-stdin, --destination, --accept-empty, --proof-target or --restore-target.",
             )
-        text = _connection_string(url_stdin=url_stdin) if url_stdin or ask_url else None
-        view, found = _explaining(
-            talk,
-            lambda: engine.connections.edit(name, text=text, destination=destination, accept_empty=accept_empty),
-        )
+        view = engine.connections.get(name)
+        proof_s = parse_duration(proof_target) if proof_target is not None else view.proof_target_s
+        restore_s = parse_duration(restore_target) if restore_target is not None else view.restore_target_s
+        found = None
+        if tested:
+            text = _connection_string(url_stdin=url_stdin) if url_stdin or ask_url else None
+            view, found = _explaining(
+                talk,
+                lambda: engine.connections.edit(name, text=text, destination=destination, accept_empty=accept_empty),
+            )
+        if targets:
+            view = engine.connections.set_targets(name, proof_s=proof_s, restore_s=restore_s)
         talk.document({"connection": view, "preflight": found})
-        show_preflight(found, talk)
+        if found is not None:
+            show_preflight(found, talk)
+        if targets:
+            talk.show(f"targets: {_targets(view)}")
 
 
 @app.command("list")
@@ -78,7 +106,7 @@ def list_(as_json: AsJson = False) -> None:
             talk.show("There is no connection yet. Add one: `offsitedb connection add NAME --destination D`.")
             return
         talk.table(
-            ("NAME", "PROVIDER", "DESTINATION", "LAST VERDICT", "NEWEST PROVEN"),
+            ("NAME", "PROVIDER", "DESTINATION", "LAST VERDICT", "NEWEST PROVEN", "TARGET", "RESTORE TARGET"),
             [
                 (
                     c.name,
@@ -86,6 +114,8 @@ def list_(as_json: AsJson = False) -> None:
                     c.destination,
                     c.last_verdict or "none",
                     c.newest_proven_at.astimezone().strftime("%Y-%m-%d %H:%M:%S") if c.newest_proven_at else "never",
+                    duration_text(c.proof_target_s),
+                    duration_text(c.restore_target_s),
                 )
                 for c in found
             ],
@@ -102,6 +132,10 @@ def show(name: str, as_json: AsJson = False) -> None:
         talk.show(f"  sslmode      {found.sslmode}")
         talk.show(f"  provider     {found.connection.provider or 'unknown'}")
         talk.show(f"  destination  {found.connection.destination}")
+        proof_s, restore_s = found.connection.proof_target_s, found.connection.restore_target_s
+        talk.show(
+            f"  targets      proof at most {duration_text(proof_s)} old, restore within {duration_text(restore_s)}"
+        )
         for note in found.notes:
             talk.show(f"  note: {visible(note)}")
 
@@ -163,6 +197,14 @@ def show_preflight(found: PreflightView, talk: Talk) -> None:
         talk.show("Not captured:")
         for missing in found.not_captured:
             talk.show(f"  {missing.kind} {visible(missing.name)}: {visible(missing.reason)}")
+
+
+def _targets(view: ConnectionView) -> str:
+    """``age of the newest proof 6h · restore time none``."""
+    return (
+        f"age of the newest proof {duration_text(view.proof_target_s)}"
+        f" · restore time {duration_text(view.restore_target_s)}"
+    )
 
 
 def _explaining(talk: Talk, act: Callable[[], T]) -> T:
