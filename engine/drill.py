@@ -140,6 +140,7 @@ class Driller:
                     return
                 yield chunk
 
+        context.report(Progress(Phase.FETCH, 0, snapshot.size_bytes, Unit.BYTES))
         check_manifest(target.storage, snapshot, keys, context.cancel)
         open_object(
             watched(target.storage.read(snapshot.object_key, cancel=context.cancel)),

@@ -210,6 +210,18 @@ def test_a_part_is_filled_emptied_and_used_again(size: int) -> None:
     assert full.full
 
 
+def test_a_part_that_somebody_still_looks_at_can_be_used_again() -> None:
+    """A client that could not send it holds its buffer until the garbage is collected."""
+    part = Part(1000, None)
+    part.add(memoryview(b"x" * 1000))
+    body = part.body()
+    assert isinstance(body, bytearray)
+    with memoryview(body):
+        part.begin()
+        part.add(memoryview(b"y" * 10))
+        assert part.body() == b"y" * 10
+
+
 # -- rights
 
 

@@ -93,7 +93,8 @@ class Part:
             self._file.seek(0)
             return self._file
         if self._filled < len(self._bytes):
-            del self._bytes[self._filled :]  # boto3 takes no view of a buffer; only the last part is short
+            # boto3 takes no view of a buffer; and it may still hold one that it could not send: no resizing in place
+            self._bytes = self._bytes[: self._filled]
         return self._bytes
 
     def md5(self) -> bytes:
