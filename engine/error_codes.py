@@ -42,6 +42,14 @@ CODES: dict[str, tuple[str, str]] = {
         "the command line has an argument or option that is not understood",
         "Run the command with `--help`: it lists what there is.",
     ),
+    "config.file": (
+        "a file that was to be written cannot be",
+        "Name another place, or make room and give this user the right to write there.",
+    ),
+    "config.file-exists": (
+        "a file that was to be written is there already",
+        "Name another file, or replace this one with `--force`.",
+    ),
     # -- PartialResult (3)
     "partial.some-failed": (
         "some of several things were done and some were not",

@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Row, Select, Text, cast, func, select, typ
 
 from engine.catalog.schema import connections, drills, job_log, jobs, snapshots
 from engine.catalog.transaction import Tx
-from engine.model import ConnectionRecord, JobKind, JobState, Timings, Verdict
+from engine.model import ConnectionRecord, JobKind, JobState, Snapshot, Timings, Verdict
 from engine.model.watch import LedgerLine, LogLine
 
 _FEW = 3
@@ -174,6 +174,17 @@ def history(tx: Tx, connection_id: str, *, limit: int) -> list[PastDrill]:
     return [_past(row) for row in tx.rows(query)]
 
 
+def previous_proven(tx: Tx, snapshot: Snapshot) -> str | None:
+    """The connection's newest snapshot before this one whose newest drill proved it."""
+    query = _proven(snapshots.c.id).where(
+        snapshots.c.connection_id == snapshot.connection_id,
+        snapshots.c.id != snapshot.id,
+        snapshots.c.taken_at <= snapshot.taken_at,
+    )
+    row = tx.row(query.limit(1))
+    return None if row is None else str(row.id)
+
+
 def log_tail(tx: Tx, job_id: str, *, limit: int) -> list[LogLine]:
     """The last ``limit`` lines of a job's log, oldest first."""
     query = select(job_log).where(job_log.c.job_id == job_id).order_by(job_log.c.n.desc()).limit(limit)
@@ -181,19 +192,21 @@ def log_tail(tx: Tx, job_id: str, *, limit: int) -> list[LogLine]:
     return found[::-1]
 
 
-def _newest_proven() -> ColumnElement[datetime]:
-    """Instant of the connection's newest snapshot whose newest drill proved it: found from the newest end."""
+def _proven(column: ColumnElement[Any]) -> Select[Any]:
+    """``column`` of snapshots whose newest drill proved them, newest first: found from the newest end."""
     other = drills.alias("other")
     newest = select(func.max(other.c.position)).where(other.c.snapshot_id == drills.c.snapshot_id).correlate(drills)
-    query = (
-        select(snapshots.c.taken_at)
+    return (
+        select(column)
         .join_from(snapshots, drills, drills.c.snapshot_id == snapshots.c.id)
-        .where(snapshots.c.connection_id == connections.c.id, drills.c.verdict.in_(_PROVEN))
-        .where(drills.c.position == newest.scalar_subquery())
-        .correlate(connections)
+        .where(drills.c.verdict.in_(_PROVEN), drills.c.position == newest.scalar_subquery())
         .order_by(snapshots.c.taken_at.desc())
     )
-    return query.limit(1).scalar_subquery()
+
+
+def _newest_proven() -> ColumnElement[datetime]:
+    query = _proven(snapshots.c.taken_at).where(snapshots.c.connection_id == connections.c.id)
+    return query.correlate(connections).limit(1).scalar_subquery()
 
 
 def _last_verdict() -> ColumnElement[str]:

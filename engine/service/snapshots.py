@@ -1,8 +1,9 @@
-"""Snapshots at the door: find one, show it, verify its artifact at the destination without restoring it."""
+"""Snapshots at the door: find one, show it, hold it against the one before, read its artifact at the destination."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from engine.cancel import CancelToken
 from engine.errors import ConfigError
 from engine.model import Snapshot
 from engine.model.views import Attempt
+from engine.model.watch import Drift, RowDelta
+from engine.postgres.tools import Toolset
 from engine.snapshot import check_manifest, open_object
 
 if TYPE_CHECKING:
@@ -70,6 +73,46 @@ class SnapshotsFacet:
 
         ``on_bytes(done, total)`` as it goes. Raises StoreError or FormatError naming what is wrong.
         """
+        return self._open(text, None, cancel, on_bytes)
+
+    def download(
+        self,
+        text: str,
+        write: Callable[[bytes], object],
+        *,
+        cancel: CancelToken | None = None,
+        on_bytes: Callable[[int, int], None] | None = None,
+    ) -> Verified:
+        """Hand the archive (pg_dump's custom format) to ``write``, block by block, with every check of :meth:`verify`.
+
+        What ``write`` got is whole and as it was captured only if this returns. Raises what ``write`` raises, too.
+        """
+        return self._open(text, write, cancel, on_bytes)
+
+    def drift(self, text: str) -> Drift:
+        """What changed since the previous proven snapshot of the connection: tables, and rows of each."""
+        snapshot_id = self.resolve(text)
+        with self._engine.catalog.read() as tx:
+            snapshot = catalogs.snapshots.get(tx, snapshot_id)
+            previous_id = catalogs.watch.previous_proven(tx, snapshot)
+            previous = catalogs.snapshots.get(tx, previous_id) if previous_id is not None else None
+        return Drift(None, None) if previous is None else _drift(previous, snapshot)
+
+    def restore_command(self, text: str) -> str:
+        """The shell line that restores the snapshot into ``$TARGET_URL`` with PostgreSQL's own program."""
+        snapshot_id = self.resolve(text)
+        with self._engine.catalog.read() as tx:
+            server = catalogs.snapshots.get(tx, snapshot_id).details.versions.server
+        program = _pg_restore((server or "").split(".")[0], self._engine.toolsets())
+        return f'offsitedb snapshot download {snapshot_id[:16]} -o - | {program} --no-owner --dbname="$TARGET_URL"'
+
+    def _open(
+        self,
+        text: str,
+        write: Callable[[bytes], object] | None,
+        cancel: CancelToken | None,
+        on_bytes: Callable[[int, int], None] | None,
+    ) -> Verified:
         token = cancel or CancelToken()
         snapshot_id = self.resolve(text)
         with self._engine.catalog.read() as tx:
@@ -82,13 +125,36 @@ class SnapshotsFacet:
             storage.read(snapshot.object_key, cancel=token),
             snapshot,
             keys,
-            write=None,
+            write=write,
             cancel=token,
             on_progress=(lambda sealed, _plain: on_bytes(sealed, snapshot.size_bytes)) if on_bytes else _quiet,
         )
         return Verified(
             snapshot.id, result.artifact_sha256, result.size_bytes, result.plaintext_bytes, snapshot.manifest_sha256
         )
+
+
+def _drift(before: Snapshot, after: Snapshot) -> Drift:
+    old = {(t.schema, t.table): t.rows for t in before.details.tables}
+    new = {(t.schema, t.table): t.rows for t in after.details.tables}
+    changed = [RowDelta(*name, old[name], new[name]) for name in old.keys() & new.keys() if old[name] != new[name]]
+    return Drift(
+        previous_id=before.id,
+        previous_at=before.taken_at,
+        appeared=tuple(f"{schema}.{table}" for schema, table in sorted(new.keys() - old.keys())),
+        gone=tuple(f"{schema}.{table}" for schema, table in sorted(old.keys() - new.keys())),
+        rows=tuple(sorted(changed, key=lambda d: (-abs(d.after - d.before), d.schema, d.table))),
+    )
+
+
+def _pg_restore(major: str, toolsets: Sequence[Toolset]) -> str:
+    """The program of the source's major as a shell says it; the one on the PATH where this machine has no such."""
+    fitting = [t for t in toolsets if str(t.major) == major]
+    if not fitting:
+        return "pg_restore"
+    own = min(fitting, key=lambda t: t.libdir is not None)  # the first that needs no libraries of ours
+    program = shlex.quote(str(own.bindir / "pg_restore"))
+    return program if own.libdir is None else f"LD_LIBRARY_PATH={shlex.quote(str(own.libdir))} {program}"
 
 
 def _quiet(sealed: int, plain: int) -> None:

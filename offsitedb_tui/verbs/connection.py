@@ -132,10 +132,7 @@ def show(name: str, as_json: AsJson = False) -> None:
         talk.show(f"  sslmode      {found.sslmode}")
         talk.show(f"  provider     {found.connection.provider or 'unknown'}")
         talk.show(f"  destination  {found.connection.destination}")
-        proof_s, restore_s = found.connection.proof_target_s, found.connection.restore_target_s
-        talk.show(
-            f"  targets      proof at most {duration_text(proof_s)} old, restore within {duration_text(restore_s)}"
-        )
+        talk.show(f"  targets      {_targets(found.connection)}")
         for note in found.notes:
             talk.show(f"  note: {visible(note)}")
 

@@ -1,13 +1,19 @@
-"""``snapshot show | verify``."""
+"""``snapshot show | verify | drift | download``."""
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from engine.errors import ConfigError
+from engine.service import Engine
 from offsitedb_tui.opening import open_engine
 from offsitedb_tui.options import AsJson
+from offsitedb_tui.outfile import new_file, unwritable
 from offsitedb_tui.output import speaking
 from offsitedb_tui.verbs.drill import show_attempt, show_counts
 from screens.present import human_bytes, human_seconds, visible
@@ -38,6 +44,7 @@ def show(snapshot: Which, as_json: AsJson = False) -> None:
             )
             i = attempt.drill.isolation
             talk.show(f"  isolation: user {i.user}, network {i.network}, sandbox {i.sandbox}")
+        talk.show(f"  restore it: {engine.snapshots.restore_command(record.id)}")
         show_counts(attempt, talk)
 
 
@@ -50,3 +57,64 @@ def verify(snapshot: Which, as_json: AsJson = False) -> None:
         talk.show(f"✓ every byte of {verified.snapshot[:12]} is authentic ({human_bytes(verified.size_bytes)})")
         talk.show(f"  sha256 {verified.artifact_sha256}")
         talk.show("  This says that the artifact opens, not that it restores: `offsitedb drill` says that.")
+
+
+@app.command()
+def drift(snapshot: Which, as_json: AsJson = False) -> None:
+    """What changed since the connection's previous proven snapshot: tables, and the rows of each."""
+    with speaking(as_json=as_json) as talk, open_engine() as engine:
+        found = engine.snapshots.drift(snapshot)
+        talk.document(found)
+        if found.previous_at is None or found.previous_id is None:
+            talk.show("There is no proven snapshot before it.")
+            return
+        talk.show(f"against {found.previous_id[:12]}, taken {found.previous_at.astimezone():%Y-%m-%d %H:%M:%S %Z}")
+        for name in found.appeared:
+            talk.show(f"  + {visible(name)}")
+        for name in found.gone:
+            talk.show(f"  - {visible(name)}")
+        if found.rows:
+            rows = [
+                (f"{d.schema}.{d.table}", f"{d.before:,}", f"{d.after:,}", f"{d.after - d.before:+,}")
+                for d in found.rows
+            ]
+            talk.table(("TABLE", "BEFORE", "NOW", "CHANGE"), rows)
+        elif not (found.appeared or found.gone):
+            talk.show("  the same tables with the same number of rows")
+
+
+@app.command()
+def download(
+    snapshot: Which,
+    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to; - is a pipe.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """The decrypted archive, for pg_restore. A file appears only when every byte of it was verified."""
+    with speaking(as_json=as_json) as talk, open_engine() as engine:
+        if output == "-":
+            _to_pipe(engine, snapshot, as_json=as_json)
+            return
+        path = Path(output)
+        with new_file(path, force=force) as file:
+            verified = engine.snapshots.download(snapshot, file.write)
+        talk.document(verified)
+        talk.show(f"✓ {visible(str(path))}: {human_bytes(verified.plaintext_bytes)}, every byte verified")
+        talk.show("  It is not encrypted: keep it as safe as the database itself.")
+
+
+def _to_pipe(engine: Engine, snapshot: str, *, as_json: bool) -> None:
+    """Whoever reads sees the end of the pipe in any case: only our exit status says that all of it was verified."""
+    if as_json or sys.stdout.isatty():
+        raise ConfigError(
+            "config.invalid",
+            "the archive is no text for a terminal or a JSON document",
+            hint="Pipe it: `offsitedb snapshot download ID -o - | pg_restore --list`; or name a file.",
+        )
+    out = sys.stdout.buffer
+    try:
+        engine.snapshots.download(snapshot, out.write)
+        out.flush()
+    except OSError as e:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered must not fail once more
+        raise unwritable("the pipe", e) from e

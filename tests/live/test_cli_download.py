@@ -1,0 +1,181 @@
+"""Getting a snapshot back without a drill: download, the restore command, drift against the proof before."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from engine.cancel import CancelToken
+from engine.errors import Cancelled, ConfigError, FormatError
+from engine.postgres.tools import Toolset, environment
+from tests.fixtures.shop import ROWS, Shop
+
+
+@pytest.fixture(scope="module")
+def snapshot(shop: Shop) -> str:
+    """Id of a proven snapshot of the shop."""
+    document = shop.program.run("checkpoint", "shop", "--wait", "--json").document()
+    return str(document["snapshot"]["id"])
+
+
+@pytest.fixture
+def altered(shop: Shop, snapshot: str) -> Iterator[str]:
+    """The snapshot with one byte of its object changed, and put back afterwards."""
+    found = shop.program.call("snapshot", "show", snapshot, "--json").document()
+    path = shop.program.place.destination / found["snapshot"]["object_key"]
+    whole = path.read_bytes()
+    broken = bytearray(whole)
+    broken[len(broken) // 2] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(broken)
+    yield snapshot
+    path.write_bytes(whole)
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_a_file_is_whole_and_private(shop: Shop, snapshot: str, toolset: Toolset, tmp_path: Path) -> None:
+    target = tmp_path / "shop.dump"
+    said = shop.program.run("snapshot", "download", "shop@latest", "-o", str(target), "--json").document()
+    assert said["snapshot"] == snapshot
+    assert (_names(tmp_path), target.stat().st_size) == (["shop.dump"], said["plaintext_bytes"])
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    listed = subprocess.run(
+        [toolset.bindir / "pg_restore", "--list", target],
+        env={**os.environ, **environment(toolset)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "TABLE DATA sales invoice" in listed.stdout
+
+
+def test_nothing_is_replaced_unasked(shop: Shop, snapshot: str, tmp_path: Path) -> None:
+    target = tmp_path / "shop.dump"
+    target.write_text("precious")
+    error = shop.program.call("snapshot", "download", snapshot, "-o", str(target), "--json").error(2)
+    assert (error["code"], target.read_text()) == ("config.file-exists", "precious")
+    assert "--force" in error["hint"]
+    shop.program.call("snapshot", "download", snapshot, "-o", str(target), "--force", "--json").document()
+    assert target.read_bytes().startswith(b"PGDMP")
+    assert _names(tmp_path) == ["shop.dump"]
+    (tmp_path / "link").symlink_to("nowhere")
+    assert shop.program.call("snapshot", "download", snapshot, "-o", str(tmp_path / "link")).status == 2
+    absent = shop.program.call("snapshot", "download", snapshot, "-o", str(tmp_path / "no" / "x"), "--json").error(2)
+    assert absent["code"] == "config.file"
+
+
+def test_an_altered_object_leaves_no_file(shop: Shop, altered: str, tmp_path: Path) -> None:
+    target = tmp_path / "shop.dump"
+    error = shop.program.call("snapshot", "download", altered, "-o", str(target), "--json").error(40)
+    assert error["code"].startswith("format.")
+    assert _names(tmp_path) == []
+    target.write_text("precious")
+    assert shop.program.call("snapshot", "download", altered, "-o", str(target), "--force").status == 40
+    assert (target.read_text(), _names(tmp_path)) == ("precious", ["shop.dump"])
+    said = shop.program.run("snapshot", "download", altered, "-o", "-", "--json")
+    assert said.error(2)["code"] == "config.invalid"
+    piped = subprocess.run(
+        [sys.executable, "-m", "offsitedb_tui", "snapshot", "download", altered, "-o", "-"],
+        env=shop.program.environment,
+        capture_output=True,
+    )
+    assert piped.returncode == 40
+    assert b"error: " in piped.stderr
+
+
+def test_a_reader_that_leaves_is_not_success(shop: Shop, snapshot: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "offsitedb_tui", "snapshot", "download", snapshot, "-o", "-"],
+        env=shop.program.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        said = process.stderr.read()
+        assert process.wait(60) == 2
+    assert b"config.file" in said
+    assert b"Traceback" not in said
+
+
+def test_the_door_streams_and_can_be_cancelled(shop: Shop, snapshot: str) -> None:
+    with shop.program.place.engine() as engine:
+        blocks: list[bytes] = []
+        seen: list[tuple[int, int]] = []
+        found = engine.snapshots.download(
+            snapshot, blocks.append, on_bytes=lambda done, total: seen.append((done, total))
+        )
+        assert sum(map(len, blocks)) == found.plaintext_bytes
+        assert seen[-1] == (found.size_bytes, found.size_bytes)
+        token = CancelToken()
+        token.cancel()
+        with pytest.raises(Cancelled):
+            engine.snapshots.download(snapshot, blocks.append, cancel=token)
+        with pytest.raises(ConfigError):
+            engine.snapshots.download("", blocks.append)
+
+
+def test_an_altered_object_is_refused_at_the_door(shop: Shop, altered: str) -> None:
+    with shop.program.place.engine() as engine, pytest.raises(FormatError):
+        engine.snapshots.download(altered, lambda data: None)
+
+
+def test_the_restore_command_restores(shop: Shop, snapshot: str, database: str, tmp_path: Path) -> None:
+    """What is shown is run as it stands, by a shell, with nothing but the program on the PATH."""
+    with shop.program.place.engine() as engine:
+        line = engine.snapshots.restore_command("shop@latest")
+    assert line in shop.program.call("snapshot", "show", snapshot).out
+    program = tmp_path / "offsitedb"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m offsitedb_tui "$@"\n')
+    program.chmod(0o755)
+    bash = shutil.which("bash")
+    assert bash is not None
+    done = subprocess.run(
+        [bash, "-o", "pipefail", "-c", line],
+        env={**shop.program.environment, "PATH": f"{tmp_path}:{os.environ['PATH']}", "TARGET_URL": database},
+        capture_output=True,
+        text=True,
+    )
+    assert "PGDMP" not in done.stdout
+    with psycopg.connect(database) as conn:
+        for (schema, table), rows in ROWS.items():
+            assert conn.execute(f"SELECT count(*) FROM {schema}.{table}".encode()).fetchone() == (rows,), done.stderr
+
+
+def test_drift(shop: Shop, snapshot: str) -> None:
+    call = shop.program.call
+    first = call("snapshot", "drift", snapshot, "--json").document()
+    assert first == {"previous_id": None, "previous_at": None, "appeared": [], "gone": [], "rows": []}
+    assert "no proven snapshot before it" in call("snapshot", "drift", snapshot).out
+    with psycopg.connect(shop.url, autocommit=True) as conn:
+        conn.execute("DELETE FROM sales.invoice WHERE id > 1000")
+        conn.execute("INSERT INTO customer SELECT n, 'c', NULL FROM generate_series(41, 45) n")
+        conn.execute("ALTER TABLE sales.empty RENAME TO fresh")
+    try:
+        later = shop.program.run("checkpoint", "shop", "--wait", "--json").document()
+        with shop.program.place.engine() as engine:
+            found = engine.snapshots.drift(later["snapshot"]["id"])
+            assert (found.previous_id, found.appeared, found.gone) == (snapshot, ("sales.fresh",), ("sales.empty",))
+            assert [(d.schema, d.table, d.before, d.after) for d in found.rows] == [
+                ("sales", "invoice", 1200, 1000),
+                ("public", "customer", 40, 45),
+            ]
+            assert engine.snapshots.drift(snapshot).previous_id is None, "what came later is not before it"
+        said = call("snapshot", "drift", "shop@latest").out
+        assert "+ sales.fresh" in said
+        assert "-200" in said
+    finally:
+        with psycopg.connect(shop.url, autocommit=True) as conn:
+            conn.execute("ALTER TABLE sales.fresh RENAME TO empty")
