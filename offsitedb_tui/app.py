@@ -5,6 +5,7 @@ It reads the catalog, asks the engine and queues jobs. It never dumps or restore
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path, PurePath
@@ -18,8 +19,7 @@ from engine.errors import ConfigError
 from engine.model.views import JobView
 from engine.model.watch import Overview
 from engine.service import Engine, Initialised
-from offsitedb_tui import theme
-from offsitedb_tui.palette import Places
+from offsitedb_tui import palette, theme
 from offsitedb_tui.poller import Poller
 from offsitedb_tui.session_worker import SessionWorker
 from screens.base import Face, Page, error_lines
@@ -28,6 +28,7 @@ from screens.drill import DrillPage
 from screens.help import HelpSheet
 from screens.ledger import LedgerPage
 from screens.messages import Looked, LookFailed
+from screens.palette import PaletteSheet
 from screens.phrase import Phrase, Tone
 from screens.reports import ReportsPage
 from screens.settings import SettingsPage
@@ -45,8 +46,7 @@ class ConsoleApp(App[None]):
         "app.tcss",
         *sorted((Path(__file__).parent.parent / "screens").glob("*.tcss")),
     ]
-    ENABLE_COMMAND_PALETTE = True
-    COMMANDS = {Places}  # noqa: RUF012 - Textual's way
+    ENABLE_COMMAND_PALETTE = False  # ours is cheaper: screens/palette.py
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
         "ledger": LedgerPage,
         "connections": ConnectionsPage,
@@ -65,6 +65,7 @@ class ConsoleApp(App[None]):
             "y", "screen.copy", "copy", id="copy", tooltip="Copy what the cursor is on, through the terminal (OSC 52)"
         ),
         Binding("question_mark", "help", "help", key_display="?", id="help", tooltip="Keys and what they do"),
+        Binding("ctrl+p", "palette", "palette", show=False, id="palette", tooltip="Do things by name"),
         Binding("q", "quit", "quit", id="quit", tooltip="Leave; what runs goes on in the worker"),
     ]
 
@@ -76,7 +77,9 @@ class ConsoleApp(App[None]):
         theme_name: str | None = None,
         ascii_only: bool | None = None,
     ) -> None:
-        super().__init__()
+        # under NO_COLOR the sixteen colours are kept by name until the end, where Textual takes them all out
+        without_colour = "NO_COLOR" in os.environ
+        super().__init__(ansi_color=True if without_colour else None)
         self._open_engine = open_engine
         self._make = make
         self._opened: Engine | None = None
@@ -86,7 +89,7 @@ class ConsoleApp(App[None]):
         self.ascii_only = theme.ascii_only() if ascii_only is None else ascii_only
         for look in theme.THEMES:
             self.register_theme(look)
-        self.theme = theme_name or theme.choose()
+        self.theme = theme.SIXTEEN.name if without_colour else theme_name or theme.choose()
 
     # what screens ask for
 
@@ -164,7 +167,7 @@ class ConsoleApp(App[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """On a sheet and during the first run only its own keys count."""
         del parameters
-        if action in ("checkpoint", "drill", "page"):
+        if action in ("checkpoint", "drill", "page", "palette"):
             return isinstance(self.screen, Page) and not isinstance(self.screen, WalkPage)
         return True
 
@@ -174,6 +177,12 @@ class ConsoleApp(App[None]):
     def action_help(self) -> None:
         if not isinstance(self.screen, HelpSheet):
             self.push_screen(HelpSheet(self.screen))
+
+    def action_palette(self) -> None:
+        page = self.screen
+        if isinstance(page, Page):
+            run = lambda command: command.run() if command is not None else None  # noqa: E731 - a callback
+            self.push_screen(PaletteSheet(tuple(palette.commands(self, page))), run)
 
     def action_checkpoint(self) -> None:
         page = self.screen
@@ -209,6 +218,10 @@ class ConsoleApp(App[None]):
             page.notice(Phrase("there is no snapshot under the cursor to drill", Tone.WARN))
             return
         page.call("drill", lambda _token: self.engine.jobs.drill(snapshot), lambda job: self._queued(page, job))
+
+    def drill_newest(self, page: Page, name: str) -> None:
+        """Queue a drill of the connection's newest snapshot."""
+        page.call("drill", lambda _token: self.engine.jobs.drill(f"{name}@latest"), lambda job: self._queued(page, job))
 
     def _queued(self, page: Page, job: JobView) -> None:
         self.nudge()

@@ -32,6 +32,8 @@ app.command("init")(init.init)
 app.command("checkpoint")(drill.checkpoint)
 app.command("drill")(drill.drill)
 app.command("ledger")(drill.ledger)
+app.command("drills")(receipt.drills)
+app.command("receipt")(receipt.receipt)
 app.command("worker")(worker.worker)
 app.command("doctor")(doctor.doctor)
 

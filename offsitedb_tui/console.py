@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Callable
+from typing import NoReturn
 
 from engine.errors import ConfigError
 from engine.service import Engine, Initialised
 
 QUIET = {"TEXTUAL_ANIMATIONS": "none", "TEXTUAL_SMOOTH_SCROLL": "0", "TEXTUAL_FPS": "20"}
 """What a terminal behind a slow line is spared. Smooth scrolling needs pixel reports that tmux does not have."""
-_PATIENCE_S = 0.2
 
 
 def in_terminal() -> bool:
@@ -43,12 +42,9 @@ def run(open_engine: Callable[[], Engine], make: Callable[[], Initialised] = Eng
     return app.return_code or 0
 
 
-def leave(status: int) -> None:
-    """End now if calls to the outside still hang: their threads hold nothing that matters, all work is the worker's."""
-    hanging = [t for t in threading.enumerate() if t.name.startswith("call-")]
-    for thread in hanging:
-        thread.join(_PATIENCE_S / len(hanging))
-    if any(thread.is_alive() for thread in hanging):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+def leave(status: int) -> NoReturn:
+    """End at once. Calls to the outside may still hang; their threads hold nothing that matters: all work is the
+    worker's, and the catalog is closed."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -1,50 +1,49 @@
-"""The command palette: pages, checkpoints and looks by name."""
+"""What can be done by name (ctrl+p): pages, checkpoints and drills, what runs, settings, looks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from textual.command import DiscoveryHit, Hit, Hits, Provider
-from textual.content import Content
-
+from engine.model.watch import Overview
 from offsitedb_tui import theme
 from screens.base import Page
+from screens.palette import Command
+from screens.settings import SECTIONS
 from screens.widgets.nav import PAGES
 
 if TYPE_CHECKING:
     from offsitedb_tui.app import ConsoleApp
 
 
-class Places(Provider):
-    """What can be done by name."""
+def commands(app: ConsoleApp, page: Page) -> Iterator[Command]:
+    """What can be done now, the likeliest first. ``page`` is what lies below."""
+    overview = app.overview
+    if overview is not None:
+        yield from _work(app, page, overview)
+    for n, (mode, title) in enumerate(PAGES, 1):
+        yield Command(f"Go to {title}", f"key {n}", partial(app.go, mode))
+    yield Command("Receipts", "signed evidence, by month", partial(app.go, "reports"))
+    for section in SECTIONS:
+        run = partial(app.go, "settings", section=section.PLACE)
+        yield Command(f"Settings: {section.TITLE}", "key 6", run)
+    yield Command("Start a worker for this session", "jobs are run by a worker", page.action_start_worker)
+    yield Command("Help", "the keys of this page", app.action_help)
+    for look in theme.THEMES:
+        yield Command(f"Theme {look.name}", "how the console looks", partial(setattr, app, "theme", look.name))
+    yield Command("Quit", "what runs goes on in the worker", app.exit)
 
-    async def discover(self) -> Hits:
-        for text, run, why in self._commands():
-            yield DiscoveryHit(Content(text), run, text=text, help=why)
 
-    async def search(self, query: str) -> Hits:
-        matcher = self.matcher(query)
-        for text, run, why in self._commands():
-            score = matcher.match(text)
-            if score > 0:
-                yield Hit(score, matcher.highlight(text), run, text=text, help=why)
-
-    def _commands(self) -> Iterator[tuple[str, Callable[[], object], str]]:
-        app = cast("ConsoleApp", self.app)
-        page = app.screen_stack[0] if app.screen_stack else None
-        for n, (mode, title) in enumerate(PAGES, 1):
-            yield f"Go to {title}", partial(app.go, mode), f"the page of key {n}"
-        if app.overview is not None and isinstance(page, Page):
-            for headline in app.overview.headlines:
-                name = headline.connection
-                yield f"Checkpoint of {name}", partial(app.ask_checkpoint, page, name), "snapshot and drill, now"
-        yield "Start a worker for this session", partial(self._on_page, "start_worker"), "jobs are run by a worker"
-        yield "Help", app.action_help, "the keys of this screen"
-        for look in theme.THEMES:
-            yield f"Theme {look.name}", partial(setattr, app, "theme", look.name), "the look of the console"
-        yield "Quit", app.exit, "what runs goes on in the worker"
-
-    async def _on_page(self, action: str) -> None:
-        await self.app.run_action(f"screen.{action}")
+def _work(app: ConsoleApp, page: Page, overview: Overview) -> Iterator[Command]:
+    for job in overview.jobs:
+        what = f"{job.kind} of {job.connection}"
+        yield Command(f"Watch the {what}", "live", partial(app.go, "drill", job=job.id))
+        yield Command(f"Cancel the {what}", "asks first", partial(app.go, "drill", job=job.id, then="cancel"))
+    drillable = {line.connection for line in overview.lines if line.snapshot_id is not None}
+    for headline in overview.headlines:
+        name = headline.connection
+        yield Command(f"Checkpoint of {name}", "snapshot and drill, now", partial(app.ask_checkpoint, page, name))
+        if name in drillable:
+            run = partial(app.drill_newest, page, name)
+            yield Command(f"Drill the newest snapshot of {name}", "restore and compare, now", run)

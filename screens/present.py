@@ -181,7 +181,7 @@ def verdict_phrase(verdict: Verdict | None, skips: int = 0) -> Phrase:
 def busy_phrase(job: JobView) -> Phrase:
     """What a job that has not ended is doing: ``● restore 61 %``."""
     if job.state is JobState.QUEUED:
-        return Phrase("● waiting for a worker", Tone.BUSY)
+        return Phrase("● waiting", Tone.BUSY)
     if job.state is JobState.BLOCKED:
         return Phrase("! BLOCKED: key", Tone.BAD)
     p = job.progress

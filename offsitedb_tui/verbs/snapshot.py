@@ -11,9 +11,9 @@ import typer
 
 from engine.errors import ConfigError
 from engine.service import Engine
+from engine.service.outfile import new_file, unwritable
 from offsitedb_tui.opening import open_engine
 from offsitedb_tui.options import AsJson
-from offsitedb_tui.outfile import new_file, unwritable
 from offsitedb_tui.output import speaking
 from offsitedb_tui.verbs.drill import show_attempt, show_counts
 from screens.present import human_bytes, human_seconds, visible
