@@ -1,4 +1,7 @@
-"""A file that appears when it is whole: written beside its place, private, and named only at the end."""
+"""A file that appears when it is whole: written beside its place, private, and named only at the end.
+
+The one way in which command line and console write files for people.
+"""
 
 from __future__ import annotations
 
