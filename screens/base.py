@@ -160,7 +160,10 @@ class Face(Screen[T]):
         if found is None:
             self.notice(Phrase("there is nothing to copy here", Tone.DIM))
             return
-        what, text = found
+        self.copy(*found)
+
+    def copy(self, what: str, text: str) -> None:
+        """Hand ``text`` to the terminal's clipboard and say so."""
         self.console.copy_to_clipboard(text)
         self.notice(
             Phrase("✓ ", Tone.GOOD)
