@@ -14,7 +14,19 @@ from engine.errors import ConfigError
 from offsitedb_tui.console import in_terminal, leave, run
 from offsitedb_tui.opening import open_engine
 from offsitedb_tui.output import speaking
-from offsitedb_tui.verbs import connection, destination, doctor, drill, init, job, key, postgres, snapshot, worker
+from offsitedb_tui.verbs import (
+    connection,
+    destination,
+    doctor,
+    drill,
+    init,
+    job,
+    key,
+    postgres,
+    receipt,
+    snapshot,
+    worker,
+)
 
 app = typer.Typer(
     help="Back up any Postgres database off-site, and prove that every backup restores.",

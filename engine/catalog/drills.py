@@ -7,10 +7,14 @@ from typing import Any
 
 from sqlalchemy import Row, Select, func, insert, select
 
+from engine.catalog.schema import connections, snapshots
 from engine.catalog.schema import drills as table
 from engine.catalog.transaction import Tx
 from engine.errors import ConfigError
 from engine.model import DrillRecord, Verdict
+from engine.model.watch import DrillLine
+
+_FOUND_AT_MOST = 20
 
 
 def add(tx: Tx, record: DrillRecord) -> None:
@@ -57,6 +61,53 @@ def newest_for(tx: Tx, snapshot_ids: Collection[str]) -> dict[str, DrillRecord]:
     )
     found = _records(tx, select(table).where(table.c.position.in_(latest)))
     return {drill.snapshot_id: drill for drill in found}
+
+
+def find(tx: Tx, prefix: str) -> list[DrillRecord]:
+    """Drills whose id begins with ``prefix``, newest first, 20 at the most."""
+    fits = table.c.id.startswith(prefix.lower(), autoescape=True)
+    return _records(tx, select(table).where(fits).order_by(table.c.position.desc()).limit(_FOUND_AT_MOST))
+
+
+def lines(tx: Tx, *, connection_id: str | None = None, limit: int) -> list[DrillLine]:
+    """At most ``limit`` drills, newest first, of one connection where it is given; no receipt is read."""
+    t, s = table.c, snapshots.c
+    query = (
+        select(
+            *(t.id, t.snapshot_id, t.finished_at, t.verdict, t.skips, t.restore_s, t.summary, t.receipt_sha256),
+            *(s.tag, s.taken_at, connections.c.name),
+        )
+        .join_from(table, snapshots, s.id == t.snapshot_id)
+        .join(connections, connections.c.id == s.connection_id)
+        .order_by(t.position.desc())
+        .limit(limit)
+    )
+    if connection_id is not None:
+        query = query.where(s.connection_id == connection_id)
+    return [
+        DrillLine(
+            id=row.id,
+            snapshot_id=row.snapshot_id,
+            connection=row.name,
+            tag=row.tag,
+            taken_at=row.taken_at,
+            drilled_at=row.finished_at,
+            verdict=Verdict(row.verdict),
+            skips=row.skips,
+            restore_s=row.restore_s,
+            summary=row.summary,
+            receipt_sha256=row.receipt_sha256,
+        )
+        for row in tx.rows(query)
+    ]
+
+
+def previous_receipt_sha256(tx: Tx, drill_id: str) -> str | None:
+    """Hash of the receipt that was written before this drill's; None for the first."""
+    mine = select(table.c.position).where(table.c.id == drill_id).scalar_subquery()
+    before = select(table.c.receipt_sha256).where(table.c.position < mine)
+    row = tx.row(before.order_by(table.c.position.desc()).limit(1))
+    return None if row is None else str(row.receipt_sha256)
 
 
 def list_recent(tx: Tx, *, limit: int) -> list[DrillRecord]:

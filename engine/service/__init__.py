@@ -26,6 +26,7 @@ from engine.postgres.tools import Toolset
 from engine.service import buckets
 from engine.service.connections import ConnectionsFacet
 from engine.service.destinations import DestinationsFacet
+from engine.service.drills import DrillsFacet
 from engine.service.installation import Initialised, actor, initialise, make_places
 from engine.service.jobs import JobsFacet
 from engine.service.keys import KeysFacet
@@ -71,6 +72,7 @@ class Engine:
         self.jobs = JobsFacet(self)
         self.ledger = LedgerFacet(self)
         self.snapshots = SnapshotsFacet(self)
+        self.drills = DrillsFacet(self)
         self.worker = WorkerFacet(self)
         self.watch = WatchFacet(self)
 

@@ -46,6 +46,11 @@ class LedgerFacet:
         drill = catalogs.drills.get(tx, job.drill_id) if job.drill_id is not None else None
         return self._attempt(tx, snapshot, job, drill)
 
+    def of_drill(self, tx: Tx, drill: DrillRecord) -> Attempt:
+        """A drill with its snapshot and the job that made it."""
+        snapshot = catalogs.snapshots.get(tx, drill.snapshot_id)
+        return self._attempt(tx, snapshot, catalogs.jobs.get(tx, drill.job_id), drill)
+
     def of_snapshot(self, tx: Tx, snapshot: Snapshot) -> Attempt:
         """A snapshot with its newest drill and the job that made that drill (or, undrilled, the snapshot's own)."""
         drills = catalogs.drills.for_snapshot(tx, snapshot.id)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from engine.errors import FormatError
 from engine.model import Verdict
 from engine.model.watch import DrillLine, ReceiptView
 from offsitedb_tui.opening import open_engine
@@ -43,7 +44,7 @@ def receipt(
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """The signed evidence of one drill, its signature checked."""
+    """The signed evidence of one drill, its signature and its place in the chain checked (40 if they do not hold)."""
     with speaking(as_json=as_json) as talk, open_engine() as engine:
         found = engine.drills.receipt(which)
         if output is not None:
@@ -54,6 +55,9 @@ def receipt(
             show_receipt(found, talk)
         else:
             talk.show(f"{visible(str(output))}: the receipt as it was signed, sha256 {found.sha256}")
+        if not found.chained:
+            talk.say("error: the receipt does not name the one that this catalog holds before it")
+            raise typer.Exit(FormatError.exit_status)
 
 
 def show_receipt(found: ReceiptView, talk: Talk) -> None:

@@ -179,3 +179,23 @@ def test_drift(shop: Shop, snapshot: str) -> None:
     finally:
         with psycopg.connect(shop.url, autocommit=True) as conn:
             conn.execute("ALTER TABLE sales.fresh RENAME TO empty")
+
+
+def test_drills_and_their_receipts(shop: Shop, snapshot: str, tmp_path: Path) -> None:
+    call = shop.program.call
+    listed = call("drills", "--connection", "shop", "--json").document()
+    mine = next(d for d in listed if d["snapshot_id"] == snapshot)
+    assert mine["verdict"] == "PROVEN"
+    assert mine["id"][:12] in call("drills").out
+    document = call("receipt", mine["id"][:12], "--json").document()
+    assert (document["drill_id"], document["chained"], document["sha256"]) == (mine["id"], True, mine["receipt_sha256"])
+    target = tmp_path / "receipt.json"
+    said = call("receipt", snapshot, "-o", str(target))
+    assert said.status == 0
+    assert target.read_text() == document["text"]
+    assert call("receipt", snapshot, "-o", str(target), "--json").error(2)["code"] == "config.file-exists"
+    people = call("receipt", mine["id"]).out
+    for text in ("⛭ PROVEN", "signature  holds", "names the receipt before it", "sales.invoice", snapshot):
+        assert text in people
+    assert call("receipt", "nothing", "--json").error(2)["code"] == "config.not-found"
+    assert call("drills", "--connection", "nobody", "--json").error(2)["code"] == "config.not-found"
