@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from engine import catalog as catalogs
 from engine.errors import ConfigError, KeyAccessError
 from engine.evidence import chain
-from engine.evidence.signer import Signer
+from engine.evidence.signer import Signer, allowed_signers
 from engine.keys import systemd
 from engine.keys.door import KeyStore
 from engine.keys.master import MasterKey
@@ -63,6 +63,10 @@ class KeysFacet:
         return open_field(
             keys.master, catalog_id=keys.catalog_id, table=table, column=column, row_id=row_id, value=value
         )
+
+    def signers(self) -> str:
+        """The line of the signing key for ``ssh-keygen -Y verify -f``. Needs no key: it is the public half."""
+        return allowed_signers(self._installation().signer_public)
 
     def status(self) -> KeyStatus:
         """Where the key lives and whether it can be had. Never raises for the key's own state."""
