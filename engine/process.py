@@ -86,9 +86,9 @@ class Child:
         assert self._popen.stdin is not None
         return self._popen.stdin
 
-    def read_some(self, size: int) -> bytes:
-        """At most ``size`` bytes of stdout, as soon as there are any; none at its end."""
-        return os.read(self.stdout.fileno(), size)
+    def read_into(self, room: memoryview) -> int:
+        """Put into ``room`` what there is of stdout, as soon as there is anything; 0 at its end."""
+        return os.readv(self.stdout.fileno(), [room])
 
     def poll(self) -> int | None:
         return self._popen.poll()

@@ -184,7 +184,7 @@ class SnapshotTaker:
             counting = stack.enter_context(dump.Counting(exported, child, context.cancel))
             try:
                 result = pipeline.seal(
-                    child.read_some,
+                    child.read_into,
                     upload.write,
                     preamble=preamble,
                     encryptor=encryptor,

@@ -7,7 +7,9 @@ true is in ``engine.postgres.export``.
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -27,6 +29,8 @@ from engine.process import Child, clean_environment, spawn
 _PING_S = 10.0
 _END_S = 10.0
 _PIPE_BYTES = 1 << 20
+_OUTPUT_BYTES = 1 << 17
+"""What pg_dump collects before it writes; by itself it makes a system call, and wakes its reader, every 4 KiB."""
 _CUT = re.compile(
     r"server closed the connection|terminating connection|could not receive data|connection reset|connection .* lost"
     r"|SSL connection has been closed|SSL SYSCALL|no connection to the server|connection not open|Broken pipe",
@@ -90,6 +94,7 @@ def _spawn(
 ) -> Iterator[Child]:
     """The password goes through a sealed memfd, host and database through the environment: nothing is on argv."""
     argv: list[str] = [
+        *_with_larger_output(),
         str(toolset.bindir / "pg_dump"),
         "-Fc",
         "-Z0",
@@ -110,6 +115,12 @@ def _spawn(
             argv, name="pg_dump", cancel=cancel, env=env, pass_fds=handed.pass_fds, pipe_bytes=_PIPE_BYTES
         ) as child:
             yield child
+
+
+def _with_larger_output() -> list[str]:
+    """What to put before a program so that its stdout has a larger buffer; nothing where that cannot be had."""
+    stdbuf = shutil.which("stdbuf", path="/usr/bin:/bin") if sys.platform == "linux" else None
+    return [] if stdbuf is None else [stdbuf, f"--output={_OUTPUT_BYTES}"]
 
 
 def finish_dump(child: Child) -> None:

@@ -21,11 +21,23 @@ from enum import Enum
 from engine.cancel import CancelToken
 from engine.errors import Internal, StoreError
 from engine.storage.base import PARTIAL_PREFIX, Buffer, ObjectInfo, Upload
-from engine.storage.tree import CREATE_FLAGS, FILE_MODE, READ_FLAGS, lstat, refuse_link, translating, write_all
+from engine.storage.tree import (
+    CREATE_FLAGS,
+    FILE_MODE,
+    READ_FLAGS,
+    begin_write_back,
+    lstat,
+    refuse_link,
+    translating,
+    write_all,
+)
 
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 """What link(2) says on FAT, exFAT and many network and FUSE filesystems."""
 
+
+_WRITE_BACK_BYTES = 8 << 20
+"""How much is written before the disk is told to begin with it; else all of it waits for the fsync at the end."""
 
 HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 """Marks the partials of this machine: of a shared folder's other machines no lock may be seen here."""
@@ -41,6 +53,7 @@ class LocalUpload(Upload):
         self._cancel = cancel
         self._replace = replace
         self._written_bytes = 0
+        self._begun_bytes = 0
         self._fd = -1
         self._partial = ""
         try:
@@ -60,6 +73,9 @@ class LocalUpload(Upload):
         self._refuse_over()
         with translating(f"writing {self._key}"):
             self._written_bytes += write_all(self._fd, data)
+            if self._written_bytes - self._begun_bytes >= _WRITE_BACK_BYTES:
+                begin_write_back(self._fd, self._begun_bytes, self._written_bytes)
+                self._begun_bytes = self._written_bytes
 
     def commit(self) -> ObjectInfo:
         self._cancel.check()

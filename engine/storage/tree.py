@@ -10,8 +10,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from engine.errors import StoreError
 
@@ -163,3 +164,13 @@ def write_all(fd: int, data: bytes | bytearray | memoryview) -> int:
         while done < len(rest):
             done += os.write(fd, rest[done:])
         return done
+
+
+def begin_write_back(fd: int, start: int, end: int) -> None:
+    """Have the system begin to write out what lies between ``start`` and ``end``, without waiting for it.
+
+    "Not needed any more" makes Linux write dirty pages out; only clean ones would be dropped, and these are not.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):  # advice: what is not written now is written by the fsync at the end
+            os.posix_fadvise(fd, start, end - start, os.POSIX_FADV_DONTNEED)

@@ -41,10 +41,9 @@ class Channel(Generic[T]):
             return item
 
     def check(self) -> None:
-        """Raise the error that broke the channel, if one did."""
-        with self._changed:
-            if self._error is not None:
-                raise self._error
+        """Raise the error that broke the channel, if one did. Takes no lock: it is set once."""
+        if self._error is not None:
+            raise self._error
 
     def close(self) -> None:
         """Nothing more comes; what is inside may still be taken."""

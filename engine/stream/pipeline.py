@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
@@ -32,7 +33,6 @@ MAGIC: Final = b"PGDMP"
 """What every archive of pg_dump's custom format begins with."""
 _BLOCK_BYTES = 1 << 20
 """Plaintext of one gzip member: costs under 1 % of the ratio and lets members be compressed side by side."""
-_READ_BYTES = 1 << 18
 _LEAST_WORKERS = 2
 """On two cores the second one gains about a tenth: it takes over while the first waits for the processor."""
 _MOST_WORKERS = 4
@@ -79,7 +79,7 @@ class OpenResult:
 
 
 def seal(
-    read: Callable[[int], bytes],
+    read_into: Callable[[memoryview], int],
     write: Callable[[Buffer], object],
     *,
     preamble: bytes,
@@ -88,19 +88,20 @@ def seal(
     on_progress: OnProgress,
     stall_timeout_s: float,
 ) -> SealResult:
-    """Write ``preamble`` and the sealed, compressed stream that ``read`` gives until it gives nothing.
+    """Write ``preamble`` and the sealed, compressed stream that ``read_into`` gives until it gives nothing.
 
-    ``read(n)`` returns what is there, at most n bytes, as soon as something is (``read1`` of a pipe); it is called in a
-    thread of its own, ``write`` and ``on_progress(plaintext_bytes, sealed_bytes)`` in this one. When no byte was read
-    or written for ``stall_timeout_s`` seconds the token is cancelled with ``job.stalled``.
+    ``read_into(room)`` puts what is there into ``room``, as soon as something is, and returns how many bytes that were
+    (``readv`` of a pipe); it is called in a thread of its own, ``write`` and ``on_progress(plaintext_bytes,
+    sealed_bytes)`` in this one. When no byte was read or written for ``stall_timeout_s`` seconds the token is cancelled
+    with ``job.stalled``.
 
     Raises SourceError ``pg.dump-failed`` for a stream that is empty or no custom-format archive (why, pg_dump's exit
-    status knows better), the token's error, or whatever ``read`` or ``write`` raised first. The token of a failed run
-    is cancelled only when ``read`` does not return by itself: that is what kills the child.
+    status knows better), the token's error, or whatever ``read_into`` or ``write`` raised first. The token of a failed
+    run is cancelled only when ``read_into`` does not return by itself: that is what kills the child.
     """
     cancel.check()
     with Watchdog(cancel, stall_timeout_s) as watchdog:
-        source = _Source(read, cancel, watchdog.touch)
+        source = _Source(read_into, cancel, watchdog.touch)
         sealer = _Sealer(write, encryptor, watchdog.touch)
         with source.running() as members:
             for member in members:
@@ -116,15 +117,20 @@ def seal(
 
 
 class _Source:
-    """Reads and hashes the plaintext in one thread and compresses its blocks in others, in order."""
+    """Reads and hashes the plaintext in one thread and compresses its blocks in others, in order.
 
-    def __init__(self, read: Callable[[int], bytes], cancel: CancelToken, touch: Callable[[], None]) -> None:
-        self._read = read
+    Blocks are used again: what is read lies where it was read to until it is compressed. There are never more of them
+    than the channel holds, one that is being filled and one that is being waited for.
+    """
+
+    def __init__(self, read_into: Callable[[memoryview], int], cancel: CancelToken, touch: Callable[[], None]) -> None:
+        self._read_into = read_into
         self._cancel = cancel
         self._touch = touch
         self._compress = best_compressor()
         self._workers = min(_MOST_WORKERS, max(_LEAST_WORKERS, _cores() - 1))
         self._channel: Channel[Future[bytes]] = Channel(self._workers + 1)
+        self._free: deque[memoryview] = deque()
         self._reader: Future[None] | None = None
         self.plaintext_bytes = 0
         self.sha256 = hashlib.sha256()
@@ -152,24 +158,38 @@ class _Source:
             pool.shutdown(cancel_futures=True)
 
     def _run(self, pool: ThreadPoolExecutor) -> None:
-        while block := self._next_block():
-            if not self.plaintext_bytes and not block.startswith(MAGIC):
+        while size := self._fill(block := self._room()):
+            if not self.plaintext_bytes and bytes(block[: min(size, len(MAGIC))]) != MAGIC:
                 raise SourceError("pg.dump-failed", "pg_dump did not write a custom-format archive")
-            self.plaintext_bytes += len(block)
-            self._channel.put(pool.submit(self._compress, block))
+            self.sha256.update(block[:size])
+            self.plaintext_bytes += size
+            self._channel.put(pool.submit(self._member, block, size))
         if not self.plaintext_bytes:
             raise SourceError("pg.dump-failed", "pg_dump wrote nothing")
 
-    def _next_block(self) -> bytes:
-        pieces: list[bytes] = []
-        missing = _BLOCK_BYTES
-        while missing and (piece := self._read(min(missing, _READ_BYTES))):
+    def _fill(self, block: memoryview) -> int:
+        """Fill ``block``; how much of it, less only at the end of the stream.
+
+        The one loop that runs for every piece that pg_dump writes: what can wait for a whole block waits.
+        """
+        filled = 0
+        while filled < len(block) and (got := self._read_into(block[filled:])):
             self._touch()
             self._channel.check()
-            self.sha256.update(piece)
-            pieces.append(piece)
-            missing -= len(piece)
-        return b"".join(pieces)
+            filled += got
+        return filled
+
+    def _room(self) -> memoryview:
+        try:
+            return self._free.pop()
+        except IndexError:
+            return memoryview(bytearray(_BLOCK_BYTES))
+
+    def _member(self, block: memoryview, size: int) -> bytes:
+        try:
+            return self._compress(block[:size])
+        finally:
+            self._free.append(block)
 
     def _next(self) -> bytes | None:
         future = self._channel.get()
