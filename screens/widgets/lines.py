@@ -28,11 +28,20 @@ def wrap(line: Phrase, columns: int) -> list[Phrase]:
     for word, tone in _words(line):
         for part in _parts(word, columns - indent):
             if has_word and used + cell_len(part.rstrip(" ")) > columns:
-                out.append(now)
+                out.append(_without_end(now))
                 now, used = Phrase(" " * indent), indent
             now, used = now + Phrase(part, tone), used + cell_len(part)
             has_word = has_word or bool(part.strip())
     return [*out, now]
+
+
+def _without_end(line: Phrase) -> Phrase:
+    """``line`` without the blanks at its end: they need no room."""
+    out, left = Phrase(), len(line.text.rstrip(" "))
+    for text, tone in line.pieces:
+        out = out + Phrase(text[:left], tone)
+        left = max(0, left - len(text))
+    return out
 
 
 def _words(line: Phrase) -> list[tuple[str, Tone]]:
