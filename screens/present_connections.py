@@ -37,7 +37,7 @@ _KEYRINGS = {
     "kwallet": "KWallet",
     "macos": "the macOS Keychain",
     "windows": "the Windows Credential Manager",
-    "kernel": "the Linux kernel's keyring of this user",
+    "kernel": "the keyring of the Linux kernel",
 }
 _DATABASE = re.compile(r"/([A-Za-z0-9][A-Za-z0-9._-]{0,62})$")
 

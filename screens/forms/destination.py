@@ -112,7 +112,7 @@ class RoundTrip(Form[str | None]):
         self._show_steps(Phrase("– stopped; nothing was saved", Tone.DIM))
 
     def _broke(self, error: OffsiteError) -> None:
-        self._show_steps(Phrase("✗ it did not go well; nothing was saved", Tone.BAD))
+        self._show_steps(Phrase("✗ nothing was saved", Tone.BAD) if self._steps else None)
         self.fail(error)
 
     def _show_steps(self, last: Phrase | None = None) -> None:

@@ -10,6 +10,7 @@ from typing import ClassVar, TypeVar
 from textual import on
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.widget import Widget
 from textual.widgets import Button, Input
 
 from engine.errors import OffsiteError
@@ -30,8 +31,8 @@ class Form(Sheet[T]):
     AUTO_FOCUS = f".{ENTRY}"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "back", id="form.back", tooltip="Stop what is being tried, or leave the form"),
-        Binding("down", "step(1)", "next", show=False, id="form.next", tooltip="The next field"),
-        Binding("up", "step(-1)", "previous", show=False, id="form.previous", tooltip="The field before"),
+        Binding("down,tab", "step(1)", "next", show=False, id="form.next", tooltip="The next field"),
+        Binding("up,shift+tab", "step(-1)", "previous", show=False, id="form.previous", tooltip="The field before"),
         Binding(
             "ctrl+t", "submit", "test", key_display="^t", id="form.submit", tooltip="Try what is entered, for real"
         ),
@@ -81,7 +82,7 @@ class Form(Sheet[T]):
     @on(Choice.Submitted)
     def entered(self, event: Input.Submitted | Choice.Submitted) -> None:
         event.stop()
-        entries = [widget for widget in self.focus_chain if widget.has_class(ENTRY)]
+        entries = [widget for widget in self._stops() if widget.has_class(ENTRY)]
         if entries and self.focused is entries[-1]:
             self.action_submit()
         else:
@@ -93,10 +94,19 @@ class Form(Sheet[T]):
         self.action_submit()
 
     def action_step(self, by: int) -> None:
-        if by > 0:
-            self.focus_next()
-        else:
-            self.focus_previous()
+        stops = self._stops()
+        if stops:
+            at = stops.index(self.focused) if self.focused in stops else -1
+            self.set_focus(stops[(at + by) % len(stops)])
+
+    def _stops(self) -> list[Widget]:
+        """What takes the keys, from top to bottom. Textual's own order is wrong until what has just appeared is laid
+        out."""
+        return [
+            widget
+            for widget in self.query(f".{ENTRY}, Button").results(Widget)
+            if all(node.display for node in widget.ancestors_with_self if isinstance(node, Widget))
+        ]
 
     def action_submit(self) -> None:
         if not self.trying:

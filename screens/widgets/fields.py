@@ -169,14 +169,14 @@ class Field(Vertical):
 
     def __init__(self, label: str, control: Text | Choice, *, id: str, note: Phrase | None = None) -> None:
         super().__init__(id=id)
-        self._titled = label
         self.control = control
+        self._label = Say(Phrase(label), classes="field-label")
         self._note = Say(*((note,) if note else ()), classes="field-note")
         self._note.display = bool(note)
 
     def compose(self) -> ComposeResult:
         with Horizontal(classes="field-line"):
-            yield Say(Phrase(self._titled), classes="field-label")
+            yield self._label
             yield self.control
         yield self._note
 
@@ -189,6 +189,17 @@ class Field(Vertical):
     def said(self) -> str:
         """What stands beneath it."""
         return self._note.text if self._note.display else ""
+
+    def on_descendant_focus(self) -> None:
+        """The label stands out while the keys go here."""
+        self._label.add_class("field-here")
+
+    def on_descendant_blur(self) -> None:
+        self._label.remove_class("field-here")
+
+    def rename(self, label: str) -> None:
+        """Another label, a word of ours."""
+        self._label.show(Phrase(label))
 
     def say(self, *lines: Phrase) -> None:
         self._note.show(*lines)
