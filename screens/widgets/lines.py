@@ -11,7 +11,7 @@ from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from screens.phrase import Phrase, Tone
+from screens.phrase import Phrase
 from screens.widgets.tones import TONE_CLASSES, segments
 
 _HANG = 2
@@ -25,13 +25,14 @@ def wrap(line: Phrase, columns: int) -> list[Phrase]:
     indent = min(len(text) - len(text.lstrip(" ")) + _HANG, columns // 2)
     out: list[Phrase] = []
     now, used, has_word = Phrase(), 0, False
-    for word, tone in _words(line):
+    for word in _words(line):
         for part in _parts(word, columns - indent):
-            if has_word and used + cell_len(part.rstrip(" ")) > columns:
+            size = cell_len(part.text.rstrip(" "))
+            if has_word and used + size > columns:
                 out.append(_without_end(now))
                 now, used = Phrase(" " * indent), indent
-            now, used = now + Phrase(part, tone), used + cell_len(part)
-            has_word = has_word or bool(part.strip())
+            now, used = now + part, used + part.cells
+            has_word = has_word or bool(size)
     return [*out, now]
 
 
@@ -44,25 +45,32 @@ def _without_end(line: Phrase) -> Phrase:
     return out
 
 
-def _words(line: Phrase) -> list[tuple[str, Tone]]:
-    """Pieces of ``line`` of one word each, with the blanks after it."""
-    found: list[tuple[str, Tone]] = []
+def _words(line: Phrase) -> list[Phrase]:
+    """``line`` cut behind its blanks, and nowhere else: a word may be of several pieces."""
+    found: list[Phrase] = []
     for text, tone in line.pieces:
         start = 0
-        for n in range(1, len(text)):
-            if text[n - 1] == " " and text[n] != " ":
-                found.append((text[start:n], tone))
+        for n in range(1, len(text) + 1):
+            if n == len(text) or (text[n - 1] == " " and text[n] != " "):
+                piece = Phrase(text[start:n], tone)
+                if found and not found[-1].text.endswith(" "):
+                    found[-1] = found[-1] + piece
+                else:
+                    found.append(piece)
                 start = n
-        found.append((text[start:], tone))
     return found
 
 
-def _parts(word: str, columns: int) -> list[str]:
+def _parts(word: Phrase, columns: int) -> list[Phrase]:
     """A word that is longer than a line, cut."""
-    if cell_len(word) <= columns:
+    if cell_len(word.text.rstrip(" ")) <= columns:
         return [word]
-    step = max(1, columns // 2 if not word.isascii() else columns)
-    return [word[n : n + step] for n in range(0, len(word), step)]
+    return [
+        Phrase(text[n : n + step], tone)
+        for text, tone in word.pieces
+        for step in [max(1, columns if text.isascii() else columns // 2)]
+        for n in range(0, len(text), step)
+    ]
 
 
 class Lines(ScrollView, can_focus=True, inherit_bindings=False):
