@@ -41,9 +41,9 @@ def under(text: Phrase | str, copy: tuple[str, str] | None = None) -> Fact:
     return Fact(phrase, "", copy or ("the line", phrase.text.strip()))
 
 
-def section(title: str, more: Phrase | str = "") -> tuple[Fact, Fact]:
-    """A blank line and the head of a section."""
-    return BLANK, Fact(Phrase(title, Tone.STRONG) + "  " + more, head=True)
+def section(title: str, more: Phrase | str = "", copy: tuple[str, str] | None = None) -> tuple[Fact, Fact]:
+    """A blank line and the head of a section. Without ``copy`` `y` copies there what the section says."""
+    return BLANK, Fact(Phrase(title, Tone.STRONG) + "  " + more, head=True, copy=copy)
 
 
 def code(text: str, what: str, indent: int = 4) -> tuple[Fact, ...]:

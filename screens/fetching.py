@@ -83,7 +83,7 @@ class Fetching(Page):
             return
         self.notice(
             Phrase("! ", Tone.WARN) + "The file will hold the whole database, " + Phrase("not encrypted", Tone.WARN),
-            Phrase("  in pg_dump's format, readable by you alone. It appears when every byte is checked.", Tone.DIM),
+            Phrase("  readable by you alone. It appears when every byte of it has been checked.", Tone.DIM),
         )
         self.ask(
             Question(
@@ -177,13 +177,13 @@ class Fetching(Page):
             Phrase("✓ ", Tone.GOOD)
             + _named(line, self)
             + f": every byte is authentic ({human_bytes(found.size_bytes)}, SHA-256 as recorded)",
-            Phrase("  This says that the artifact opens, not that it restores: d drills it, that says so.", Tone.DIM),
+            Phrase("  It can be fetched and opened. Whether it restores, only a drill says: d.", Tone.DIM),
         )
 
     def _downloaded(self, path: Path, found: Verified) -> None:
         self.notice(
             Phrase("✓ ", Tone.GOOD) + str(path) + f": {human_bytes(found.plaintext_bytes)}, every byte checked",
-            Phrase("  It is not encrypted: keep it as safe as the database itself, and remove it after use.", Tone.DIM),
+            Phrase("  It is not encrypted: keep it as safe as the database, remove it after use.", Tone.DIM),
         )
 
 

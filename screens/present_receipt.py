@@ -170,7 +170,7 @@ def _conditions(drill: DrillView, said: dict[str, Any]) -> Iterator[Fact]:
         ("scratch server", versions.scratch),
         ("OffsiteDB", versions.offsitedb),
     )
-    yield named("Versions", joined([f"{name} {version}" for name, version in known if version], ", "))
+    yield named("Versions", ", ".join(f"{name} {version}" for name, version in known if version))
     tls = said.get("tls") or {}
     rights = " (a superuser)" if said.get("superuser") else ""
     carried = (

@@ -64,7 +64,9 @@ def snapshot_facts(detail: Detail, job: JobView | None) -> list[Fact]:
         *_missing_facts(detail.record),
         *(_skip_facts(drill) if drill is not None else ()),
         *_drift_facts(detail.drift),
-        *section("Restore it yourself", Phrase("y copies the command", Tone.DIM)),
+        *section(
+            "Restore it yourself", Phrase("y copies the command", Tone.DIM), ("the restore command", detail.command)
+        ),
         Fact(
             Phrase("  ") + Phrase(detail.command, Tone.CODE),
             copy=("the restore command", detail.command),
@@ -154,7 +156,7 @@ def _captured(record: Snapshot) -> Phrase:
         for kind, count in sorted(record.details.objects.items(), key=lambda pair: (-pair[1], pair[0]))
         if kind != "tables" and count
     ]
-    return joined([tables, *others], ", ")
+    return tables + "".join(f", {other}" for other in others)
 
 
 def _one(kind: str) -> str:
@@ -228,9 +230,7 @@ def objects_text(n: int) -> str:
 
 def _drift_facts(drift: Drift) -> Iterator[Fact]:
     if drift.previous_id is None or drift.previous_at is None:
-        yield from section(
-            "Changed since", Phrase("this is the first; there is no proven snapshot before it", Tone.DIM)
-        )
+        yield from section("Changed since", Phrase("there is no proven snapshot before this one", Tone.DIM))
         return
     since = Phrase(f"the proven snapshot of {drift.previous_at.astimezone():%Y-%m-%d %H:%M:%S}", Tone.DIM)
     yield from section("Changed since", since)

@@ -68,10 +68,7 @@ class ReceiptSheet(Sheet[None]):
         return super().check_action(action, parameters)
 
     def copyable(self) -> tuple[str, str] | None:
-        fact = self.query_one("#receipt", Facts).fact
-        if fact is not None and fact.copy is not None:
-            return fact.copy
-        return self._document()
+        return self.query_one("#receipt", Facts).copyable
 
     def action_copy_document(self) -> None:
         document = self._document()

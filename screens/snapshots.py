@@ -351,7 +351,7 @@ class SnapshotsPage(Fetching, Page):
             return None
         detail = self.query_one("#detail", Facts)
         if detail.has_focus:
-            return detail.fact.copy if detail.fact is not None else None
+            return detail.copyable
         return "the snapshot's id", line.snapshot_id
 
 

@@ -53,6 +53,16 @@ class Facts(Rows[Part]):
         return self.item.fact if self.item is not None else None
 
     @property
+    def copyable(self) -> tuple[str, str] | None:
+        """What the cursor is on, to be copied: a line, or at the head of a section all of it."""
+        fact = self.fact
+        if fact is None or fact.copy is not None or not fact.head:
+            return fact.copy if fact is not None else None
+        start = self._facts.index(fact)
+        after = next((n for n in range(start + 1, len(self._facts)) if self._facts[n].head), len(self._facts))
+        return "the section", "\n".join(_whole(f) for f in self._facts[start:after]).rstrip()
+
+    @property
     def text(self) -> str:
         """All that is said, unwrapped: for tests."""
         return "\n".join(_whole(fact) for fact in self._facts)
@@ -85,6 +95,7 @@ class Facts(Rows[Part]):
         after = [n for n in heads if (n > self.cursor if by > 0 else n < self.cursor)]
         if after:
             self.action_go(after[0] if by > 0 else after[-1])
+            self.scroll_to(y=min(self.cursor, self.max_scroll_y), animate=False, immediate=True)
 
     def _room(self) -> int:
         return max(20, self.size.width - 2)
