@@ -93,6 +93,8 @@ class DrillPage(Page):
         """The job to show; None: the one that runs, or the newest."""
         self._live: LiveJob | None = None
         self._recent: tuple[JobView, ...] = ()
+        self._then = ""
+        """What to do when the job that was asked for is shown."""
         self._known: tuple[tuple[str, JobState], ...] | None = None
         """The jobs that had not ended when the recent ones were read."""
 
@@ -121,6 +123,7 @@ class DrillPage(Page):
     def arrive(self, **where: str) -> None:
         if "job" in where:
             self._show_job(where["job"])
+            self._then = where.get("then", "")
 
     def queued(self, job: JobView) -> None:
         """A job that was asked for on this page is what one wants to see."""
@@ -171,6 +174,9 @@ class DrillPage(Page):
             if live is not None:
                 self._asked = live.job.id
             self._show(live)
+            then, self._then = self._then, ""
+            if then == "cancel" and self.check_action("cancel_job", ()):
+                self.action_cancel_job()
 
         self.call("job", read, show, keep=not again)
 
