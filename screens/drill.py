@@ -19,6 +19,7 @@ from engine.service import CancelToken
 from screens import present_drill
 from screens.base import Page
 from screens.phrase import Phrase, Tone
+from screens.receipt import ReceiptSheet
 from screens.widgets.bar import Question
 from screens.widgets.lines import Lines
 from screens.widgets.rows import Column, Rows
@@ -40,7 +41,12 @@ class TableRows(Rows[TableProgress]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
-            "enter", "screen.open", "open", key_display="enter", id="drill.table.open", tooltip="Open the snapshot"
+            "enter",
+            "screen.open",
+            "open",
+            key_display="enter",
+            id="drill.table.open",
+            tooltip="The receipt, or the snapshot where there is none",
         ),
     ]
 
@@ -65,7 +71,7 @@ class DrillPage(Page):
             "open",
             key_display="enter",
             id="drill.open",
-            tooltip="Open the snapshot of a job that has ended",
+            tooltip="The receipt, or the snapshot where there is none",
         ),
         Binding(
             "left_square_bracket,left",
@@ -222,7 +228,7 @@ class DrillPage(Page):
         elif over:
             report.show(*present_drill.outcome(live, self.now()))
         else:
-            phases.show(*present_drill.phase_lines(live, width, brief=self.size.height < ROOMY))
+            phases.show(*present_drill.phase_lines(live, width - 1, brief=self.size.height < ROOMY))
 
     def _show_tables(self, live: LiveJob) -> None:
         log, tables = self.query_one("#log", Lines), self.query_one("#tables", Rows)
@@ -310,8 +316,13 @@ class DrillPage(Page):
         super().action_back()
 
     def action_open(self) -> None:
-        if self._live is not None and self._live.job.snapshot_id is not None:
-            self.console.go("snapshots", snapshot=self._live.job.snapshot_id)
+        """The receipt; of a job without one the snapshot."""
+        assert self._live is not None
+        job = self._live.job
+        if job.drill_id is not None:
+            self.app.push_screen(ReceiptSheet(job.drill_id))
+        elif job.snapshot_id is not None:
+            self.console.go("snapshots", snapshot=job.snapshot_id)
 
     @on(Rows.Chosen, "#tables")
     def open_row(self) -> None:

@@ -15,6 +15,8 @@ from screens.phrase import Phrase
 from screens.widgets.tones import TONE_CLASSES, segments
 
 _HANG = 2
+_BAR = 1
+"""The last column is the scroll bar's, whether there is one or not: its coming breaks no line anew."""
 
 
 def wrap(line: Phrase, columns: int) -> list[Phrase]:
@@ -131,7 +133,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         """Textual's question to a widget of automatic height."""
         del container, viewport
-        return sum(len(wrap(line, width)) for line in self._phrases)
+        return sum(len(wrap(line, width - _BAR)) for line in self._phrases)
 
     def render_line(self, y: int) -> Strip:
         """Textual's line API: one line of the widget."""
@@ -141,7 +143,7 @@ class Lines(ScrollView, can_focus=True, inherit_bindings=False):
         return Strip(segments(self, lines[n].fit(width)), width)
 
     def _wrapped(self) -> list[Phrase]:
-        width = self.size.width
+        width = self.size.width - _BAR
         if width != self._broken_at:
             self._broken = [part for line in self._phrases for part in wrap(line, width)]
             self._broken_at = width
