@@ -62,6 +62,10 @@ class Calls:
             del self._running[answer.name]
             answer.then()
 
+    @property
+    def any_running(self) -> bool:
+        return bool(self._running)
+
     def running(self, name: str) -> bool:
         return name in self._running
 

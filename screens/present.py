@@ -153,9 +153,10 @@ def clock_time(at: datetime, now: datetime) -> str:
 
 
 def both_times(at: datetime) -> str:
-    """Local time with its zone, and UTC: for screens with room."""
+    """Local time with its zone, and UTC where that is another: for screens with room."""
     local = at.astimezone()
-    return f"{local:%Y-%m-%d %H:%M:%S %Z} ({at:%H:%M:%S} UTC)"
+    text = f"{local:%Y-%m-%d %H:%M:%S %Z}"
+    return text if not local.utcoffset() else f"{text} ({at:%H:%M:%S} UTC)"
 
 
 _BARS = "▁▂▃▄▅▆▇█"
