@@ -91,7 +91,7 @@ class Janitor:
         self._clear_attempts(ended)
         for destination in destinations:
             try:
-                swept = self._open_storage(destination).sweep()
+                swept = self._open_storage(destination).sweep(now=self._clock.now())
             except OffsiteError:  # absent, or its keys cannot be had: reported where it is used
                 self._sweep_at = min(self._sweep_at, self._clock.monotonic() + SWEEP_AGAIN_S)
             else:
@@ -129,7 +129,7 @@ class Janitor:
                 destination = catalogs.destinations.get(tx, connection.destination_id)
             try:
                 storage = self._open_storage(destination)
-                self._tell(destination, storage.sweep())
+                self._tell(destination, storage.sweep(now=self._clock.now()))
                 take_back_uploads(storage, job.object_key)
                 gone = remove_attempt(storage, job.object_key)
             except OffsiteError:

@@ -7,6 +7,7 @@ pytest_plugins = [
     "tests.fixtures.fire",
     "tests.fixtures.program",
     "tests.fixtures.ceph",
+    "tests.fixtures.shore",
     "tests.fixtures.shop",
     "tests.fixtures.history",
     "tests.fixtures.postgres_server",

@@ -10,7 +10,8 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeAlias, TypeVar
 
@@ -118,6 +119,9 @@ class RetryingStorage:
         self._policy = policy or RetryPolicy()
         self._wait = wait
         self._spread = spread
+        self._given_up = False
+        """The last call failed in spite of all patience: until one succeeds or an upload begins, each is made once.
+        Whoever cleans up after a destination that has gone must not wait for it all over again."""
 
     def describe(self) -> str:
         return self._inner.describe()
@@ -126,6 +130,7 @@ class RetryingStorage:
         def begin() -> Upload:
             return self._inner.begin_upload(key, expected_bytes=expected_bytes, cancel=cancel)
 
+        self._given_up = False
         return _PatientUpload(self._try(begin, cancel), self)
 
     def put(self, key: str, data: bytes, *, replace: bool = False) -> ObjectInfo:
@@ -212,7 +217,19 @@ class RetryingStorage:
         self._try(upload.abort)
 
     def _try(self, call: Callable[[], T], cancel: CancelToken | None = None) -> T:
-        return insist(call, self._policy, cancel or self._cancel, self._wait, self._spread)
+        policy = replace(self._policy, attempts=1) if self._given_up else self._policy
+        with self.noticing():
+            return insist(call, policy, cancel or self._cancel, self._wait, self._spread)
+
+    @contextmanager
+    def noticing(self) -> Iterator[None]:
+        """What becomes of the block says whether it is worth while to be patient."""
+        try:
+            yield
+        except StoreError as e:
+            self._given_up = e.retry
+            raise
+        self._given_up = False
 
     def _patience(self, cancel: CancelToken) -> Patience:
         return Patience(self._policy, cancel, self._wait, self._spread)
@@ -228,10 +245,12 @@ class _PatientUpload(Upload):
         return self._inner.key
 
     def write(self, data: Buffer) -> None:
-        self._inner.write(data)
+        with self._storage.noticing():
+            self._inner.write(data)
 
     def commit(self) -> ObjectInfo:
-        return self._inner.commit()
+        with self._storage.noticing():
+            return self._inner.commit()
 
     def abort(self) -> None:
         self._storage.try_abort(self._inner)

@@ -2,77 +2,17 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit
 
 import pytest
 
-from engine.model import BucketKeys, BucketSpec, JobState, Verdict
+from engine.model import JobState, Verdict
 from engine.model.views import Attempt
-from tests.fixtures.ceph import Ceph
-from tests.fixtures.fire import Field, at_port, settings, working
-from tests.fixtures.installation import running_worker, wait_until
-from tests.fixtures.proxy import Proxy
+from tests.fixtures.fire import working
+from tests.fixtures.installation import running_worker
+from tests.fixtures.shore import CANARIES, SLOW, Shore
 
 pytestmark = pytest.mark.slow
-SLOW = 4_000_000.0
-"""Bytes a second: the dump of 35 MB takes 9 s."""
-CANARIES = tuple(f"canary-{secrets.token_hex(8)}" for _ in range(47))
-
-
-@dataclass(frozen=True)
-class Shore:
-    """An installation whose connection ``shop`` goes into a bucket of its own."""
-
-    field: Field
-    ceph: Ceph
-    bucket: str
-    proxy: Proxy
-    """Between worker and source, so that a dump can be slowed down."""
-
-    def ask_here(self) -> Attempt:
-        """A checkpoint, run to its end by this process."""
-        with working(self.field):
-            return self.field.checkpoint()
-
-    def content(self) -> set[str]:
-        return self.ceph.content(self.bucket)
-
-    def wait_upload(self) -> None:
-        """Until an artifact is on its way."""
-        wait_until(lambda: any(c.startswith("upload ") for c in self.content()), "the upload to begin")
-
-    def sweep_tomorrow(self) -> None:
-        """What a worker does with leftovers once a day has passed."""
-        self.ceph.storage(self.bucket).sweep(now=datetime.now(UTC) + timedelta(hours=25))
-
-    def assert_nothing_came_of_it(self) -> None:
-        """Nothing is registered, and nothing is left once the sweep has been there."""
-        assert [a for a in self.field.engine.ledger.entries() if a.snapshot is not None] == []
-        self.sweep_tomorrow()
-        assert self.content() == set()
-
-
-@pytest.fixture
-def shore(field: Field, ceph: Ceph) -> Iterator[Shore]:
-    bucket = ceph.bucket()
-    field.sql(
-        "CREATE TABLE incompressible AS SELECT n, sha256(random()::text::bytea) FROM generate_series(1, 500000) n",
-        f'CREATE TABLE "{CANARIES[0]}" ("{CANARIES[1]}" text)',
-        *(f"INSERT INTO \"{CANARIES[0]}\" VALUES ('{canary}')" for canary in CANARIES[2:]),
-    )
-    settings(field.place, "[worker]\nlease_s = 3\ngrace_s = 1\n")
-    spec = BucketSpec(bucket=bucket, provider="ceph", endpoint=ceph.https, prefix="p", ca_pem=ceph.ca_pem)
-    field.engine.destinations.add_bucket("off", spec, BucketKeys(ceph.key))
-    port = urlsplit(field.url).port
-    assert port is not None
-    with Proxy("127.0.0.1", port) as proxy:
-        field.engine.connections.add("shop", "off", at_port(field.url, proxy.port))
-        yield Shore(field, ceph, bucket, proxy)
 
 
 def error_of(attempt: Attempt) -> str:
@@ -143,6 +83,7 @@ def test_a_quota_is_full(shore: Shore) -> None:
     shore.assert_nothing_came_of_it()
 
 
+@pytest.mark.parametrize("shore", ["direct"], indirect=True)
 def test_a_gateway_that_dies_in_the_middle(shore: Shore) -> None:
     shore.proxy.slow(SLOW)
     with working(shore.field):

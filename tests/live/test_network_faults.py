@@ -61,3 +61,41 @@ def test_a_network_that_falls_silent_ends_the_job(hasty: Field, phase: str) -> N
     assert attempt.snapshot is None
     assert attempt.job.error is not None
     assert attempt.job.error.code == "job.stalled", attempt.job.error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["preflight", "lock"])
+def test_a_connection_reset_before_the_dump_is_told_or_tried_again(hasty: Field, phase: str) -> None:
+    with throttled(hasty, 20_000.0) as proxy, running_worker(hasty.place):
+        passed = proxy.passed_bytes
+        job_id = hasty.ask()
+        if phase == "preflight":
+            wait_until(lambda: proxy.passed_bytes > passed + 2000, "the first answers")
+        else:
+            hasty.wait_phase(job_id, "lock")
+        proxy.slow(None)
+        proxy.reset()
+        attempt = hasty.wait_end(job_id, 30)
+        hasty.assert_clean()
+    if attempt.snapshot is None:
+        assert attempt.job.error is not None
+        assert attempt.job.error.code in ("pg.unreachable", "pg.snapshot-lost"), attempt.job.error
+        assert attempt.job.error.hint
+    else:
+        assert attempt.drill is not None, attempt.job.error
+        assert attempt.drill.verdict is Verdict.PROVEN
+
+
+@pytest.mark.slow
+def test_a_server_that_takes_connections_and_says_nothing_is_unreachable(hasty: Field) -> None:
+    with throttled(hasty, None) as proxy, running_worker(hasty.place):
+        proxy.stop()
+        attempt = hasty.wait_end(hasty.ask(), 40)
+        assert attempt.snapshot is None
+        assert attempt.job.error is not None
+        assert attempt.job.error.code in ("pg.unreachable", "job.stalled"), attempt.job.error
+        assert attempt.job.error.hint
+        proxy.go()
+        again = hasty.wait_end(hasty.ask())
+    assert again.drill is not None, again.job.error
+    assert again.drill.verdict is Verdict.PROVEN
