@@ -215,6 +215,10 @@ CODES: dict[str, tuple[str, str]] = {
         "the artifact's header is damaged or not ours",
         "The object is not an artifact of this version; fetch it again or use another snapshot.",
     ),
+    "format.too-large": (
+        "the artifact would be larger than the format allows",
+        "Split the database: one connection for each part of it.",
+    ),
     "format.version": ("the artifact was written by a newer version", "Update OffsiteDB console."),
     "format.wrong-key": (
         "the artifact was sealed under another key",

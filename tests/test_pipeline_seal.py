@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.cancel import CancelToken
-from engine.errors import Cancelled, SourceError, StoreError
+from engine.errors import Cancelled, FormatError, SourceError, StoreError
 from engine.storage.faulty import Call, Effect, Fault, FaultyStorage
-from engine.stream import pipeline
+from engine.stream import container, pipeline
 from tests.contract.backends import content, local
 from tests.fixtures.artifacts import make_artifact, open_bytes, reader_of, seal_into
 
@@ -268,3 +268,14 @@ def test_a_sealed_upload_is_whole_at_the_destination(tmp_path: Path) -> None:
         result = seal_into(reader_of(ROWS), upload.write)
         assert upload.commit().size_bytes == result.size_bytes
     assert len(content(storage, "v1/x.odb")) == result.size_bytes
+
+
+def test_an_artifact_never_outgrows_its_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = bytearray()
+    seal_into(reader_of(ROWS), whole.extend)
+    monkeypatch.setattr(container, "MAX_BYTES", len(whole) - 1)
+    written = bytearray()
+    with pytest.raises(FormatError) as caught:
+        seal_into(reader_of(ROWS), written.extend)
+    assert caught.value.code == "format.too-large"
+    assert len(written) < len(whole)

@@ -266,3 +266,17 @@ def test_a_record_that_does_not_say_where_it_is_is_refused(kind: DestinationKind
     with pytest.raises(ConfigError) as caught:
         open_destination(destination(None, kind))
     assert caught.value.code == "config.invalid"
+
+
+def test_whoever_cleans_up_after_a_destination_that_is_gone_does_not_wait_again(
+    inner: Storage, stopwatch: Stopwatch
+) -> None:
+    faults = [Fault(Call.STAT, Effect.FAIL, nth=n, error=PASSING) for n in (1, 2, 3, 4)]
+    storage = patient(FaultyStorage(inner, faults), stopwatch, attempts=3)
+    with refused("store.io"):
+        storage.stat("v1/x")
+    assert len(stopwatch.waits) == 2
+    with refused("store.io"):
+        storage.stat("v1/x")
+    assert len(stopwatch.waits) == 2, "a second call is made once"
+    assert storage.stat("v1/x").size_bytes == len(DATA)

@@ -28,6 +28,8 @@ COMP = "gzip"
 DUMP = "pg_dump-Fc"
 SEG = 1_048_576
 """The sealed segment size in bytes, fixed in v1."""
+MAX_BYTES = 48 << 40
+"""Of an artifact as a whole."""
 MAX_HEADER_LEN = 65_536
 PREFIX_LEN = 12
 """Magic and length: what must be read to know how long the header is, in bytes."""

@@ -242,6 +242,8 @@ class _Sealer:
         self._emit(self._encryptor.final(self._pending))
 
     def _emit(self, data: bytes) -> None:
+        if self.size_bytes + len(data) > container.MAX_BYTES:
+            raise FormatError("format.too-large", f"the artifact would have more than {container.MAX_BYTES >> 40} TiB")
         self.sha256.update(data)
         self._write(data)
         self.size_bytes += len(data)
