@@ -217,8 +217,9 @@ class DrillPage(Page):
         """Title, and either the phases or what came of it."""
         width, job = self.size.width, live.job
         title, place = present_drill.title(live, self.now()), present_drill.position_text(self._recent, job.id)
-        room = width - 2 - len(place)
-        title = title.fit(room) + Phrase(place, Tone.DIM)
+        room = width - 3 - len(place)
+        if title.cells <= room:
+            title = title.fit(room) + Phrase(" ") + Phrase(place, Tone.DIM)
         self.query_one("#drill-title", Say).show(Phrase(" ") + title)
         phases, report = self.query_one("#phases", Lines), self.query_one("#report", Lines)
         over = job.state.ended or job.state is JobState.BLOCKED

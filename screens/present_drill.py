@@ -281,8 +281,8 @@ def _timings_line(live: LiveJob) -> Phrase:
     parts = (
         ("fetch", t.fetch_s),
         ("decrypt", t.open_s),
-        ("cluster", t.scratch_s),
-        ("contents", t.list_s),
+        ("server", t.scratch_s),
+        ("list", t.list_s),
         ("restore", t.restore_s),
         ("compare", t.verify_s),
     )
