@@ -145,7 +145,9 @@ class Face(Screen[T]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While the line at the bottom asks, the keys are its own."""
         del parameters
-        return action in ("back", "leave") or not self.query_one("#bar", Bar).asking
+        if action in ("back", "leave") or not self.is_mounted:  # the footer below asks before this one is composed
+            return True
+        return not self.query_one("#bar", Bar).asking
 
     def on_answered(self, answer: Answered) -> None:
         answer.stop()
