@@ -177,7 +177,15 @@ class Driller:
 
         on_restore(Progress(Phase.RESTORE, 0, None, Unit.BYTES))
         with clock("restore_s"):
-            outcome = restore.restore(server, archive, toc, captured=details, cancel=cancel, on_progress=on_restore)
+            outcome = restore.restore(
+                server,
+                archive,
+                toc,
+                captured=details,
+                cancel=cancel,
+                on_progress=on_restore,
+                on_tables=context.report_tables,
+            )
         found.normalised, found.skips, found.failures = outcome.normalised, outcome.skips, outcome.failures
         found.settings = outcome.settings
         with clock("verify_s"):

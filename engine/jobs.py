@@ -8,17 +8,18 @@ lost its lease can change nothing any more. What the work *is* comes in from out
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 
 from engine import catalog as catalogs
 from engine.cancel import CancelToken
 from engine.catalog import Catalog
 from engine.clock import Clock
 from engine.errors import Cancelled, CatalogError, Internal, KeyAccessError, OffsiteError
-from engine.model import Job, JobError, JobKind, JobProgress, JobState
-from engine.progress import Progress
+from engine.model import Job, JobError, JobKind, JobProgress, JobState, PhaseTime
+from engine.progress import Progress, TableRows
 
 HEARTBEAT_S = 0.5
 """How often a running job looks for a cancel request and writes its progress: a cancel is honoured within 2 s."""
@@ -44,15 +45,35 @@ class JobContext:
         self._log: list[tuple[str, str]] = []
         self._phase_started = clock.monotonic()
         self._phase: str | None = None
+        self._last: Progress | None = None
+        self._phases: list[PhaseTime] = []
+        self._tables: dict[tuple[str, str], TableRows] = {}
+        self._tables_anew = False
 
     def report(self, progress: Progress) -> None:
         """Keep the newest report; the heartbeat writes it about twice a second."""
         with self._lock:
             if progress.phase != self._phase:
+                self._leave_phase()
+                self._phases = list(takewhile(lambda past: past.phase != progress.phase, self._phases))
                 self._phase = progress.phase
                 self._phase_started = self._clock.monotonic()
                 self._log.append(("info", f"{progress.phase}: {progress.note}" if progress.note else progress.phase))
-            self._newest = progress
+            self._newest = self._last = progress
+
+    def report_tables(self, tables: Sequence[TableRows], *, anew: bool = False) -> None:
+        """Keep what changed until the heartbeat writes it; ``anew``: what was said before does not count any more."""
+        with self._lock:
+            if anew:
+                self._tables.clear()
+                self._tables_anew = True
+            self._tables |= {(rows.schema, rows.table): rows for rows in tables}
+
+    def end_phase(self) -> None:
+        """The work is done: the last phase lies behind, too."""
+        with self._lock:
+            self._leave_phase()
+            self._newest, self._phase = self._last, None
 
     def log(self, level: str, text: str) -> None:
         """One line for the job's log."""
@@ -68,8 +89,29 @@ class JobContext:
         if newest is None:
             return None, lines
         rate = newest.done / elapsed if elapsed > HEARTBEAT_S else None
-        report = JobProgress(newest.phase, newest.done, newest.total, newest.unit, newest.note, rate, self._clock.now())
+        now, phases = self._clock.now(), tuple(self._phases)
+        report = JobProgress(newest.phase, newest.done, newest.total, newest.unit, newest.note, rate, now, phases)
         return report, lines
+
+    def take_tables(self) -> tuple[list[TableRows], bool]:
+        """Tables that have changed since the last call, and whether what was taken before is void."""
+        with self._lock:
+            tables, self._tables = list(self._tables.values()), {}
+            anew, self._tables_anew = self._tables_anew, False
+        return tables, anew
+
+    def take_back_tables(self, tables: Sequence[TableRows], *, anew: bool) -> None:
+        """What was taken could not be written: it is for the next time, except where there is something newer."""
+        with self._lock:
+            if not self._tables_anew:
+                self._tables = {(rows.schema, rows.table): rows for rows in tables} | self._tables
+                self._tables_anew = anew
+
+    def _leave_phase(self) -> None:
+        if self._phase is None or self._last is None:
+            return
+        last, took = self._last, self._clock.monotonic() - self._phase_started
+        self._phases.append(PhaseTime(last.phase, round(took, 3), last.done, last.total, last.unit, last.note))
 
 
 Work = Callable[[JobContext], Outcome]
@@ -146,6 +188,8 @@ class JobRunner:
 
     def _settle(self, context: JobContext, outcome: Outcome) -> JobState | None:
         job, error, now = context.job, outcome.error, self._clock.now()
+        if error is None or outcome.drill_id is not None:
+            context.end_phase()
         progress, lines = context.take_news()
         record = None if error is None else JobError(error.code, error.message, error.hint, error.exit_status)
         try:
@@ -202,12 +246,19 @@ class _Heartbeat:
     def _renew(self) -> None:
         context, now = self._context, self._clock.now()
         progress, lines = context.take_news()
-        with self._catalog.write() as tx:
-            job = catalogs.jobs.renew(tx, context.job.id, context.job.fence, now, self._lease_s)
-            if progress is not None:
-                catalogs.jobs.report(tx, job.id, job.fence, progress)
-            for level, text in lines:
-                catalogs.jobs.append_log(tx, job.id, now, level, text)
+        tables, anew = context.take_tables()
+        try:
+            with self._catalog.write() as tx:
+                job = catalogs.jobs.renew(tx, context.job.id, context.job.fence, now, self._lease_s)
+                if progress is not None:
+                    catalogs.jobs.report(tx, job.id, job.fence, progress)
+                if tables or anew:
+                    catalogs.job_tables.write(tx, job.id, job.fence, tables, anew=anew)
+                for level, text in lines:
+                    catalogs.jobs.append_log(tx, job.id, now, level, text)
+        except CatalogError:
+            context.take_back_tables(tables, anew=anew)
+            raise
         if job.cancel_requested_at is not None:
             context.cancel.cancel()
 

@@ -5,6 +5,7 @@ A sink takes reports as often as the work likes to give them; thinning them out 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -51,3 +52,24 @@ class ProgressSink(Protocol):
 def discard(progress: Progress) -> None:
     """The sink for callers who do not watch."""
     del progress
+
+
+@dataclass(frozen=True, slots=True)
+class TableRows:
+    """How far a restore is with one table. ``rows`` None: not known; ``done``: its data is in."""
+
+    schema: str
+    table: str
+    rows: int | None
+    done: bool
+
+
+class TableSink(Protocol):
+    """Takes tables whose numbers have changed; ``anew``: what was said before does not count any more."""
+
+    def __call__(self, tables: Sequence[TableRows], *, anew: bool = False) -> None: ...
+
+
+def discard_tables(tables: Sequence[TableRows], *, anew: bool = False) -> None:
+    """The sink for callers who do not watch tables."""
+    del tables, anew

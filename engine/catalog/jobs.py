@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Row, Select, Update, exists, func, insert, or_, select, update
 
+from engine.catalog import job_tables
 from engine.catalog.failures import damaged
 from engine.catalog.schema import job_log
 from engine.catalog.schema import jobs as table
@@ -192,6 +193,7 @@ def settle(
     if drill_id is not None:
         values["drill_id"] = drill_id
     _held(tx, job_id, fence, _mine(job_id, fence).values(**values))
+    job_tables.clear(tx, job_id)
 
 
 def requeue(tx: Tx, job_id: str, fence: int, now: datetime, error: JobError | None = None) -> None:
@@ -203,11 +205,13 @@ def requeue(tx: Tx, job_id: str, fence: int, now: datetime, error: JobError | No
     if tx.change(
         cancelled.values(state=JobState.CANCELLED.value, lease_until=None, finished_at=now, error=_json(error))
     ):
+        job_tables.clear(tx, job_id)
         return
     back = _mine(job_id, fence).values(
         state=JobState.QUEUED.value, worker_id=None, lease_until=None, error=_json(error), progress=None
     )
     _held(tx, job_id, fence, back)
+    job_tables.clear(tx, job_id)
 
 
 def end_leases(tx: Tx, worker_id: str, now: datetime) -> int:
@@ -238,6 +242,7 @@ def expire(tx: Tx, now: datetime) -> list[Job]:
         else:
             values |= {"state": JobState.QUEUED.value, "worker_id": None, "progress": None, "error": _json(error)}
         tx.change(update(table).where(table.c.id == row.id).values(**values))
+        job_tables.clear(tx, row.id)
         expired.append(get(tx, row.id))
     return expired
 

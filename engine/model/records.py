@@ -165,6 +165,18 @@ class JobError:
 
 
 @dataclass(frozen=True, slots=True)
+class PhaseTime:
+    """A phase that a job has left behind: how long it took and how far it counted."""
+
+    phase: str
+    seconds: float
+    done: int
+    total: int | None
+    unit: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class JobProgress:
     """The newest report of a running job, thinned out to about one a second. ``rate`` is units per second."""
 
@@ -175,6 +187,8 @@ class JobProgress:
     note: str
     rate: float | None
     updated_at: datetime
+    phases: tuple[PhaseTime, ...] = ()
+    """Phases that this attempt has left behind, in their order."""
 
 
 @dataclass(frozen=True, slots=True)

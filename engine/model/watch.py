@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from engine.model.proof import Timings, Verdict
-from engine.model.records import JobState
+from engine.model.records import JobState, PhaseTime
 from engine.model.views import Attempt, JobView
 
 
@@ -92,18 +92,6 @@ class Usual:
     snapshot_s: float | None
     p50_s: float
     worst_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class PhaseTime:
-    """A phase that a job has left behind: how long it took and how far it counted."""
-
-    phase: str
-    seconds: float
-    done: int
-    total: int | None
-    unit: str
-    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

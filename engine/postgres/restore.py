@@ -24,9 +24,10 @@ from engine.postgres.mishaps import Mishap, judge, raise_host_problem, read_mish
 from engine.postgres.prepare import Prepared, drop_database, prepare_database
 from engine.postgres.replayplan import RestorePlan, plan_restore
 from engine.postgres.scratch import open_archive_file
+from engine.postgres.tableprogress import TableWatch
 from engine.postgres.toc import Toc, listed_ids, read_toc
 from engine.process import run, spawn
-from engine.progress import Phase, Progress, ProgressSink, Unit
+from engine.progress import Phase, Progress, ProgressSink, TableSink, Unit, discard_tables
 
 _FIRST_DB = "offsitedb_drill"
 _SECOND_DB = "offsitedb_drill_full"
@@ -117,6 +118,7 @@ def restore(
     captured: Captured,
     cancel: CancelToken,
     on_progress: ProgressSink,
+    on_tables: TableSink = discard_tables,
 ) -> RestoreOutcome:
     """Replay ``archive`` into a new database of ``cluster``. ``archive`` comes from ``scratch.open_archive_file``.
 
@@ -126,7 +128,7 @@ def restore(
     """
     archive.flush()
     try:
-        return _restore(_Replay(cluster, archive, toc, cancel, on_progress), captured)
+        return _restore(_Replay(cluster, archive, toc, cancel, on_progress, on_tables), captured)
     except CouldNotVerify:
         cancel.check()  # a cancelled token ends the server first, and that is what we hear of
         raise
@@ -194,12 +196,14 @@ class _Replay:
         toc: Toc,
         cancel: CancelToken,
         on_progress: ProgressSink,
+        on_tables: TableSink,
     ) -> None:
         self.cluster = cluster
         self.toc = toc
         self._archive = archive
         self._cancel = cancel
         self._on_progress = on_progress
+        self._on_tables = on_tables
 
     def go(self, prepared: Prepared, plan: RestorePlan, extra: Sequence[str]) -> tuple[int, list[Mishap]]:
         """One pass: pg_restore's exit status and every error it wrote. Raises CouldNotVerify for the host's own."""
@@ -242,7 +246,7 @@ class _Replay:
                     daemon=True,
                 )
                 reader.start()
-                with _Watch(cluster, prepared, self._on_progress) as watch:
+                with _Watch(cluster, prepared, self._on_progress, self._on_tables) as watch:
                     while reader.is_alive():
                         watch.look()
                         reader.join(_LOOK_S)
@@ -258,20 +262,25 @@ class _Watch:
     pg_restore sets statement_timeout to 0 in its own sessions, so the limit has to be kept from here.
     """
 
-    def __init__(self, cluster: ScratchCluster, prepared: Prepared, on_progress: ProgressSink) -> None:
+    def __init__(
+        self, cluster: ScratchCluster, prepared: Prepared, on_progress: ProgressSink, on_tables: TableSink
+    ) -> None:
         self._cluster = cluster
         self._prepared = prepared
         self._on_progress = on_progress
+        self._tables = TableWatch(cluster, prepared.dbname, prepared.owner, on_tables)
         self._conn: psycopg.Connection[tuple[object, ...]] | None = None
 
     def __enter__(self) -> _Watch:
         try:
             self._conn = self._cluster.connect()  # never the database that is being replayed into
         except psycopg.Error as e:
+            self._tables.close(ended=False)
             raise _server_gone(e) from e
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        self._tables.close(ended=kind is None)
         if self._conn is not None:
             self._conn.close()
 
@@ -297,6 +306,7 @@ class _Watch:
             raise _server_gone(e) from e
         size = row[0] if row is not None and isinstance(row[0], int) else 0
         self._on_progress(Progress(Phase.RESTORE, size, None, Unit.BYTES))
+        self._tables.look()
 
 
 def _server_gone(error: psycopg.Error) -> CouldNotVerify:

@@ -14,6 +14,8 @@ from engine.janitor import is_alive
 from engine.model import Job, JobState, Snapshot, Timings
 from engine.model.views import Attempt, JobView
 from engine.model.watch import DestinationUse, Headline, LedgerLine, LiveJob, Overview, TableProgress, Usual
+from engine.progress import TableRows
+from engine.service.eta import eta
 from engine.service.jobs import job_view
 from engine.service.worker import ALIVE_WITHIN_S
 
@@ -79,14 +81,16 @@ class WatchFacet:
             past = catalogs.watch.history(tx, found.connection_id, limit=DRILLS_LOOKED_AT)
             log = catalogs.watch.log_tail(tx, found.id, limit=log_tail)
             attempt = self._engine.ledger.attempt(tx, snapshot, found)
-        tables = _tables(snapshot, attempt)
+            restored = {} if found.state.ended else catalogs.job_tables.read(tx, found.id)
+        tables, usual = _tables(snapshot, attempt, restored), _usual(past)
+        ratio = snapshot.size_bytes / max(median(p.size_bytes for p in past), 1) if snapshot and past else None
         return LiveJob(
             job=attempt.job,
-            phases=(),
+            phases=found.progress.phases if found.progress is not None else (),
             tables=tables,
             tables_done=sum(table.done for table in tables),
-            usual=_usual(past),
-            eta_s=None,
+            usual=usual,
+            eta_s=eta(attempt.job, usual, ratio, self._engine.clock.now().timestamp()),
             log=tuple(log),
             attempt=attempt,
         )
@@ -156,12 +160,16 @@ def _usual(past: Sequence[PastDrill]) -> Usual | None:
     )
 
 
-def _tables(snapshot: Snapshot | None, attempt: Attempt) -> tuple[TableProgress, ...]:
-    """Tables of the snapshot, largest first; what the receipt counted, once there is one."""
+def _tables(
+    snapshot: Snapshot | None, attempt: Attempt, restored: Mapping[tuple[str, str], TableRows]
+) -> tuple[TableProgress, ...]:
+    """Tables of the snapshot, largest first: as they are restored now, then what the receipt counted."""
     if snapshot is None:
         return ()
     if attempt.drill is not None and attempt.drill.tables:
         found = [TableProgress(t.schema, t.table, t.expected, t.restored, True) for t in attempt.drill.tables]
     else:
-        found = [TableProgress(t.schema, t.table, t.rows, None, False) for t in snapshot.details.tables]
+        none = TableRows("", "", None, False)
+        pairs = ((t, restored.get((t.schema, t.table), none)) for t in snapshot.details.tables)
+        found = [TableProgress(t.schema, t.table, t.rows, now.rows, now.done) for t, now in pairs]
     return tuple(sorted(found, key=lambda t: (-(t.expected or 0), t.schema, t.table)))
