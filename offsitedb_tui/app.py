@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
+from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -34,7 +35,7 @@ from screens.reports import ReportsPage
 from screens.settings import SettingsPage
 from screens.snapshots import SnapshotsPage
 from screens.walk import WalkPage
-from screens.widgets.bar import Question
+from screens.widgets.bar import Bar, Question
 from screens.widgets.nav import PAGES
 
 
@@ -163,6 +164,14 @@ class ConsoleApp(App[None]):
             self.screen.notice(*error_lines(message.error))
 
     # keys that mean the same everywhere
+
+    def on_key(self, event: events.Key) -> None:
+        """Over a slow line several keys come at once: what was typed behind the `/` belongs to the question."""
+        if event.is_printable and event.character and isinstance(self.screen, Face):
+            bar = self.screen.query_one("#bar", Bar)
+            if bar.asking:
+                event.prevent_default()
+                bar.type(event.character)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """On a sheet and during the first run only its own keys count."""

@@ -45,7 +45,9 @@ class Bar(Horizontal):
 
     def compose(self) -> ComposeResult:
         yield Say(id="bar-prompt")
-        yield Input(id="bar-input", compact=True)
+        field = Input(id="bar-input", compact=True)
+        field.cursor_blink = False  # a blink costs 370 bytes
+        yield field
 
     @property
     def asking(self) -> bool:
@@ -62,7 +64,11 @@ class Bar(Horizontal):
         field.password = question.hidden
         field.cursor_position = len(question.value)
         self._show(asking=True)
-        field.focus()
+        self.screen.set_focus(field)  # at once: what is typed next belongs here
+
+    def type(self, character: str) -> None:
+        """A key that was on its way elsewhere when the question came up."""
+        self.query_one(Input).insert_text_at_cursor(character)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
