@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from screens.phrase import Phrase, Tone
+from screens.phrase import Phrase, Tone, visible
 
 LABEL = 13
 """Columns of a label, with the blanks behind it."""
@@ -49,9 +49,14 @@ def section(title: str, more: Phrase | str = "", copy: tuple[str, str] | None = 
 def code(text: str, what: str, indent: int = 4) -> tuple[Fact, ...]:
     """Lines of SQL or of a command; `y` on any of them copies all."""
     lines = text.expandtabs(4).strip("\n").split("\n")
-    return tuple(Fact(Phrase(" " * indent) + Phrase(line, Tone.CODE), copy=(what, text)) for line in lines)
+    return tuple(Fact(Phrase(" " * indent) + Phrase(line, Tone.CODE), copy=(what, harmless(text))) for line in lines)
+
+
+def harmless(text: str) -> str:
+    """``text`` to be copied: what other people named must not press keys in the terminal that it is pasted into."""
+    return visible(text, keep="\n\t")
 
 
 def table_line(name: str, cells: Sequence[tuple[Phrase, int]], copied: str) -> Fact:
     """A row of a table inside a detail: a name and right-aligned columns."""
-    return Fact(Phrase("  ") + Phrase(name), copy=("the row", copied), cells=tuple(cells))
+    return Fact(Phrase("  ") + Phrase(name), copy=("the row", harmless(copied)), cells=tuple(cells))

@@ -74,8 +74,8 @@ class Fetching(Page):
         def read(token: CancelToken) -> Verified:
             return self.engine.snapshots.verify(snapshot, cancel=token, on_bytes=Telling(self.post_message, what))
 
-        self._stopped = Phrase("stopped: nothing is known about the bytes of ", Tone.DIM) + _named(line, self)
-        self._begin(what, line, read, lambda found: self._verified(line, found))
+        stopped = Phrase("stopped: nothing is known about the bytes of ", Tone.DIM) + _named(line, self)
+        self._begin(what, line, read, lambda found: self._verified(line, found), stopped)
 
     def ask_download(self, line: LedgerLine) -> None:
         """Ask for a file, then write the dump of ``line`` there."""
@@ -110,8 +110,8 @@ class Fetching(Page):
                 tell = Telling(self.post_message, what)
                 return self.engine.snapshots.download(snapshot, file.write, cancel=token, on_bytes=tell)
 
-        self._stopped = Phrase("stopped: nothing of it is left at ", Tone.DIM) + str(path)
-        self._begin(what, line, read, lambda found: self._downloaded(path, found))
+        stopped = Phrase("stopped: nothing of it is left at ", Tone.DIM) + str(path)
+        self._begin(what, line, read, lambda found: self._downloaded(path, found), stopped)
 
     def stop_fetching(self) -> bool:
         """Stop it; False when there is nothing to stop."""
@@ -138,9 +138,11 @@ class Fetching(Page):
         line: LedgerLine,
         read: Callable[[CancelToken], Verified],
         then: Callable[[Verified], None],
+        stopped: Phrase,
     ) -> None:
         if self._busy():
             return
+        self._stopped = stopped
         self.notice()
         self._say_doing(what, 0, line.size_bytes or 0, 0.0)
         self.query_one("#doing").display = True

@@ -11,7 +11,7 @@ from engine.model.proof import Failure
 from engine.model.source import NotCaptured
 from engine.model.views import Attempt, DrillView, JobView
 from engine.model.watch import Drift, LedgerLine
-from screens.fact import BLANK, Fact, code, named, section, table_line
+from screens.fact import BLANK, Fact, code, harmless, named, section, table_line
 from screens.phrase import Phrase, Tone, joined, paragraphs
 from screens.present import (
     both_times,
@@ -101,11 +101,11 @@ def failure_facts(failure: Failure) -> Iterator[Fact]:
     yield Fact(
         Phrase("✗ ", Tone.BAD) + Phrase(failure.message) + Phrase(f"  [{failure.code}]", Tone.DIM),
         "",
-        ("what went wrong", f"{failure.message} [{failure.code}]\n{failure.hint}".strip()),
+        ("what went wrong", harmless(f"{failure.message} [{failure.code}]\n{failure.hint}".strip())),
     )
     for n, line in enumerate(paragraphs(failure.hint)):
         if line:
-            yield Fact(Phrase("  " if n else "→ ", Tone.DIM) + line, "", ("what to do next", failure.hint))
+            yield Fact(Phrase("  " if n else "→ ", Tone.DIM) + line, "", ("what to do next", harmless(failure.hint)))
 
 
 # where and how
@@ -119,11 +119,8 @@ def _where_facts(detail: Detail) -> Iterator[Fact]:
     yield named("Taken", taken, ("the time", record.taken_at.isoformat()))
     if record.tag:
         yield named("Tag", Phrase(record.tag, Tone.CODE))
-    provider = detail.line.provider
-    of = joined([snapshot.connection, provider or "", Phrase(f"database {details.database}", Tone.DIM)])
-    yield named("Connection", of, ("the connection's name", snapshot.connection))
-    yield named("Destination", snapshot.destination)
-    yield named("Lies at", snapshot.location, ("where it lies", snapshot.location))
+    yield named("Captured", _captured(record))
+    yield named("Rows", _rows(record), ("the number of rows", str(record.rows)))
     size = joined(
         [
             Phrase(human_bytes(record.size_bytes)) + Phrase(f" ({record.size_bytes:,} bytes)", Tone.DIM),
@@ -131,10 +128,13 @@ def _where_facts(detail: Detail) -> Iterator[Fact]:
         ]
     )
     yield named("Size", size, ("the size in bytes", str(record.size_bytes)))
+    provider = detail.line.provider
+    of = joined([snapshot.connection, provider or "", Phrase(f"database {details.database}", Tone.DIM)])
+    yield named("Connection", of, ("the connection's name", snapshot.connection))
+    yield named("Destination", snapshot.destination)
+    yield named("Lies at", snapshot.location, ("where it lies", snapshot.location))
     yield named("SHA-256", record.artifact_sha256)
     yield named("Id", record.id)
-    yield named("Captured", _captured(record))
-    yield named("Rows", _rows(record), ("the number of rows", str(record.rows)))
     yield named("Versions", _versions(detail), ("the versions", _versions(detail).text))
     yield named("Transport", _transport(snapshot.tls, weak=details.tls.weaker_than_verify_full))
 
@@ -199,7 +199,7 @@ def not_captured_facts(missing: tuple[NotCaptured, ...]) -> Iterator[Fact]:
     for thing in missing:
         kind = "" if thing.kind in thing.name else f"{thing.kind} "
         what = Phrase("  ! ", Tone.WARN) + Phrase(f"{kind}{thing.name}") + Phrase(f": {thing.reason}", Tone.DIM)
-        yield Fact(what, copy=("what is missing", f"{kind}{thing.name}: {thing.reason}"))
+        yield Fact(what, copy=("what is missing", what.text.removeprefix("  ! ")))
         if thing.fix_sql:
             yield from code(thing.fix_sql, "the SQL that mends it")
 
@@ -217,7 +217,7 @@ def _skip_facts(drill: DrillView) -> Iterator[Fact]:
 def thing_fact(kind: str, name: str, reason: str) -> Fact:
     """``  event trigger audit_ddl: only a superuser can create it``."""
     what = Phrase(f"  {kind.lower()} ", Tone.DIM) + Phrase(name) + Phrase(f": {reason}", Tone.DIM)
-    return Fact(what, copy=("the line", f"{kind} {name}: {reason}"))
+    return Fact(what, copy=("the line", what.text.strip()))
 
 
 def objects_text(n: int) -> str:

@@ -158,6 +158,8 @@ class SnapshotsPage(Fetching, Page):
         rows, alone = self.query_one("#snapshots", Rows), self._alone
         empty = self.query_one("#empty", Say)
         nothing = self._overview is not None and not rows.items
+        if nothing is not empty.display:
+            self.refresh_bindings()
         rows.styles.height = min(len(rows.items) + 1, 8 if self.size.height < ROOMY else 12)
         rows.display = self.query_one("#snapshots-title").display = not alone
         self.query_one("#detail").display = self.query_one("#detail-title").display = not nothing
@@ -181,7 +183,6 @@ class SnapshotsPage(Fetching, Page):
                 present_snapshot.first_facts(line, job) if kept is None else present_snapshot.snapshot_facts(kept, job)
             )
             self.query_one("#detail", Facts).tell(facts, anew=anew)
-            self.refresh_bindings()
         if kept is None and not self.calls.running("detail"):
             self._read_soon()
 

