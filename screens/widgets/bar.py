@@ -45,7 +45,7 @@ class Bar(Horizontal):
 
     def compose(self) -> ComposeResult:
         yield Say(id="bar-prompt")
-        field = Input(id="bar-input", compact=True)
+        field = Input(id="bar-input", compact=True, select_on_focus=False)
         field.cursor_blink = False  # a blink costs 370 bytes
         yield field
 
