@@ -59,9 +59,9 @@ class ConnectionsPage(Page):
         Binding("e", "edit", "edit", id="connections.edit", tooltip="Another string, destination or target"),
         Binding("p", "look_at", "preflight", id="connections.preflight", tooltip="Look at the database now"),
         Binding(
-            "t", "targets", "targets", id="connections.targets", tooltip="How old a proof, how long a restore may be"
+            "t", "targets", "targets", show=False, id="connections.targets", tooltip="How old its newest proof may be"
         ),
-        Binding("x", "remove", "remove", id="connections.remove", tooltip="Forget the string; snapshots stay"),
+        Binding("x", "remove", "remove", show=False, id="connections.remove", tooltip="Forget it; its snapshots stay"),
         Binding(
             "tab", "other", "findings", show=False, id="connections.other", priority=True, tooltip="The other half"
         ),
@@ -77,6 +77,8 @@ class ConnectionsPage(Page):
         self._looks: dict[str, tuple[PreflightView, datetime]] = {}
         """What the last look at each connection found, and when that was."""
         self._wanted: str | None = None
+        self._shown: tuple[str, PreflightView] | None = None
+        self._busy_with = ""
 
     def body(self) -> ComposeResult:
         yield ConnectionRows(
@@ -176,9 +178,6 @@ class ConnectionsPage(Page):
         else:
             self._show_detail(item)
 
-    _shown: tuple[str, PreflightView] | None = None
-    _busy_with = ""
-
     def _show_findings(self, name: str, found: PreflightView) -> None:
         """Only when they are others: the cursor in them stays."""
         if self._shown is None or self._shown[0] != name or self._shown[1] is not found:
@@ -258,6 +257,8 @@ class ConnectionsPage(Page):
             self._looks[name] = (view, self.now())
             self._details.pop(name, None)
             self._show_item()
+            if self.connection_in_focus() == name and self.query_one("#connections").has_focus:
+                self.set_focus(self.query_one(Findings))
 
         def failed(error: OffsiteError) -> None:
             self._show_item()

@@ -56,8 +56,10 @@ def findings(found: PreflightView) -> tuple[Finding, ...]:
     """Everything that was found: what forbids a snapshot first, then what to mend, what is well, what to know."""
     checks = sorted(found.checks, key=lambda check: (_FIRST.index(check.status), not check.fix_sql))
     shown = [_finding(check) for check in checks if not _in_the_headline(check)]
-    left_out = [_left_out(missing) for missing in found.not_captured[:_LISTED]]
-    more = len(found.not_captured) - _LISTED
+    never = "\n".join(check.detail for check in found.checks if check.code == "never-captured")
+    missing = [m for m in found.not_captured if m.fix_sql or m.name not in never]
+    left_out = [_left_out(m) for m in missing[:_LISTED]]
+    more = len(missing) - _LISTED
     if more > 0:
         left_out.append(Finding(Phrase(f"–  and {more:,} more that are not captured", Tone.DIM)))
     return (*shown, *left_out)
@@ -99,14 +101,17 @@ def verdict_phrase(found: PreflightView) -> Phrase:
 
 def address_phrase(address: AddressView) -> Phrase:
     """``reader@db.example.org:5432/shop · Supabase · sslmode=require ! weaker than verify-full``."""
-    known = None if address.provider in (None, "local") else Phrase(str(address.provider))
-    return joined([Phrase(address.address, Tone.STRONG), known or Phrase(), tls_phrase(address.sslmode, address)])
+    return joined([Phrase(address.address, Tone.STRONG), _provider(address), tls_phrase(address.sslmode, address)])
+
+
+def _provider(address: AddressView) -> Phrase:
+    return Phrase() if address.provider in (None, "local") else Phrase(str(address.provider))
 
 
 def tls_phrase(sslmode: str, address: AddressView | None = None) -> Phrase:
     """The mode, and a mark where it is weaker than it could be and that matters."""
     if address is not None and address.provider == "local":
-        return Phrase("on this machine", Tone.DIM)
+        return Phrase("on this machine")
     if sslmode == "verify-full":
         return Phrase("TLS verify-full")
     return Phrase(f"! TLS {sslmode}, weaker than verify-full", Tone.WARN)
@@ -126,7 +131,8 @@ def detail_lines(found: ConnectionDetail, headline: Headline, now: datetime) -> 
         "never" if connection.tested_at is None else present.human_age((now - connection.tested_at).total_seconds())
     )
     rows = [
-        ("address", address_phrase(seen)),
+        ("address", joined([Phrase(found.address, Tone.STRONG), _provider(seen)])),
+        ("on the way", tls_phrase(found.sslmode, seen)),
         ("backups go to", Phrase(connection.destination)),
         ("targets", targets_phrase(headline.proof_target_s, headline.restore_target_s)),
         ("last looked at", Phrase(tested)),

@@ -104,7 +104,7 @@ class WalkPage(Page):
         self._show()
 
     def _show(self) -> None:
-        self.query_one("#walk-progress", Say).show(self._progress())
+        self.query_one("#walk-progress", Say).show(Phrase(" ") + self._progress())
         asked = self._asked if self._step is Step.CODE else ()
         for n in range(words.GROUPS_ASKED):
             field = self.query_one(f"#group-{n}", Field)

@@ -51,7 +51,7 @@ def progress(now: Step, *, confirmed: bool = True) -> Phrase:
             parts.append(Phrase(f"● {title}", Tone.STRONG))
         else:
             parts.append(Phrase(f"{step} {title}", Tone.DIM))
-    return Phrase(" ") + joined(parts)
+    return joined(parts)
 
 
 def welcome(keyring: str | OffsiteError | None) -> tuple[Phrase, ...]:

@@ -29,6 +29,7 @@ class Form(Sheet[T]):
     """A sheet with fields. ``submit`` is called by its button, by ctrl+t, and by Enter in the last field."""
 
     AUTO_FOCUS = f".{ENTRY}"
+    QUITS = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "back", id="form.back", tooltip="Stop what is being tried, or leave the form"),
         Binding("down,tab", "step(1)", "next", show=False, id="form.next", tooltip="The next field"),
