@@ -178,6 +178,8 @@ class ConsoleApp(App[None]):
         del parameters
         if action in ("checkpoint", "drill", "page", "palette"):
             return isinstance(self.screen, Page) and not isinstance(self.screen, WalkPage)
+        if action == "quit" and isinstance(self.screen, Face):
+            return self.screen.QUITS
         return True
 
     def action_page(self, mode: str) -> None:

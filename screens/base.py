@@ -62,6 +62,8 @@ class Face(Screen[T]):
     """The part that pages and sheets share."""
 
     AUTO_FOCUS = "#body Rows, #body Input"
+    QUITS: ClassVar[bool] = True
+    """Whether `q` leaves the program from here. Not where letters are typed."""
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)
     """Textual repaints the whole screen when the focus moves; the two widgets that it moves between are enough."""
     BINDINGS: ClassVar[list[BindingType]] = [
