@@ -210,7 +210,7 @@ class DrillPage(Page):
         line.display = not waits
         workers = overview.workers_alive if overview is not None else 0
         line.show(present_drill.live_line(live, self.now(), last.get(live.job.connection), workers))
-        if before is None or before.job.state is not live.job.state or before.job.id != live.job.id:
+        if before is None or keys_of(before.job) != keys_of(live.job):
             self.refresh_bindings()
 
     def _show_top(self, live: LiveJob) -> None:
@@ -330,6 +330,11 @@ class DrillPage(Page):
         """A click on the row under the cursor."""
         if self.check_action("open", ()):
             self.action_open()
+
+
+def keys_of(job: JobView) -> tuple[bool, bool]:
+    """What the keys depend on: the footer is drawn anew only when this changes."""
+    return job.state.ended, job.snapshot_id is not None
 
 
 def newest(jobs: tuple[JobView, ...]) -> str | None:

@@ -286,7 +286,7 @@ def _timings_line(live: LiveJob) -> Phrase:
         ("restore", t.restore_s),
         ("compare", t.verify_s),
     )
-    return Phrase(" ") + joined([Phrase(f"{name} {short_seconds(s)}", Tone.DIM) for name, s in parts if s])
+    return Phrase(" ") + joined([Phrase(f"{name} {short_seconds(s)}", Tone.DIM) for name, s in parts if s >= 0.05])
 
 
 def _without_verdict(job: JobView, now: datetime, *, has_snapshot: bool) -> list[Phrase]:

@@ -261,7 +261,6 @@ def test_jobs_without_a_verdict_say_why_and_what_next(history: History) -> None:
     snapshot = history.snapshot(connection, NOW - timedelta(days=1))
     error = JobError("pg.unreachable", "the server does not answer", "Check the network.", 20)
     key = JobError("key.missing", "the master key is gone", "Put it back.", 12)
-    ago = lambda n: NOW - timedelta(minutes=n)  # noqa: E731 - a word
     told = (
         (
             history.failed(connection, NOW - timedelta(minutes=5), error),
