@@ -181,6 +181,10 @@ class Field(Vertical):
         yield self._note
 
     @property
+    def label(self) -> str:
+        return self._label.text
+
+    @property
     def text(self) -> str:
         """What is entered, without blanks around it."""
         return self.control.value.strip()
