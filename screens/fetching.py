@@ -184,7 +184,8 @@ class Fetching(Page):
 
     def _downloaded(self, path: Path, found: Verified) -> None:
         self.notice(
-            Phrase("✓ ", Tone.GOOD) + str(path) + f": {human_bytes(found.plaintext_bytes)}, every byte checked",
+            Phrase("✓ ", Tone.GOOD) + f"the dump is written: {human_bytes(found.plaintext_bytes)}, every byte checked",
+            Phrase("  ") + str(path),
             Phrase("  It is not encrypted: keep it as safe as the database, remove it after use.", Tone.DIM),
         )
 

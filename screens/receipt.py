@@ -102,7 +102,8 @@ def ask_export(face: Face[None], engine: Engine, drill: str, connection: str) ->
 
     def written(path: str, sha256: str) -> None:
         face.notice(
-            Phrase("✓ ", Tone.GOOD) + path + ": the receipt as it was signed",
+            Phrase("✓ ", Tone.GOOD) + "the receipt is written as it was signed, readable by you alone",
+            Phrase("  ") + path,
             Phrase(f"  SHA-256 {sha256}", Tone.DIM),
         )
 
