@@ -200,7 +200,8 @@ def test_the_heartbeat_writes_them_and_the_end_clears_them(filled: Catalog) -> N
     assert [p.phase for p in ended.progress.phases] == ["restore"]
 
 
-USUAL = Usual(3, Timings(4.0, 2.0, 1.0, 3.0, 60.0, 10.0, 80.0), 30.0, 80.0, 90.0)
+# fetch 4 + open 2, list 1, a cluster of 9 s that is started meanwhile, restore 60, verify 7 and 3 more to the end
+USUAL = Usual(3, Timings(4.0, 2.0, 1.0, 9.0, 60.0, 7.0, 80.0), 30.0, 80.0, 90.0)
 START = NOW.timestamp()
 
 

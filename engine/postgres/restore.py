@@ -231,14 +231,18 @@ class _Replay:
         cluster = self.cluster
         mishaps: list[Mishap] = []
         try:
-            with spawn(
-                argv,
-                name="pg_restore",
-                cancel=self._cancel,
-                env=cluster.environment(),
-                run_as=cluster.sandbox.spawn_as,
-                pass_fds=fds,
-            ) as child:
+            # looked at from before its first statement: what is in a table then is not the archive's
+            with (
+                _Watch(cluster, prepared, self._on_progress, self._on_tables) as watch,
+                spawn(
+                    argv,
+                    name="pg_restore",
+                    cancel=self._cancel,
+                    env=cluster.environment(),
+                    run_as=cluster.sandbox.spawn_as,
+                    pass_fds=fds,
+                ) as child,
+            ):
                 lines = _lines(child.stdout)
                 reader = threading.Thread(
                     target=lambda: mishaps.extend(read_mishaps(lines, self.toc.entries)),
@@ -246,11 +250,10 @@ class _Replay:
                     daemon=True,
                 )
                 reader.start()
-                with _Watch(cluster, prepared, self._on_progress, self._on_tables) as watch:
-                    while reader.is_alive():
-                        watch.look()
-                        reader.join(_LOOK_S)
-                        self._cancel.check()
+                while reader.is_alive():
+                    watch.look()
+                    reader.join(_LOOK_S)
+                    self._cancel.check()
                 return child.wait(), mishaps
         except OSError as e:
             raise CouldNotVerify("drill.scratch", f"pg_restore could not be started: {e}") from e

@@ -56,9 +56,10 @@ class TableWatch:
         """What the extensions had put into their tables before the replay began."""
         self._next_full = 0.0
         sink((), anew=True)
-        with suppress(psycopg.Error):
+        with suppress(psycopg.Error, UnicodeError):
             self._conn = cluster.connect(dbname, user=owner)
             self._conn.execute(_LIMITS)
+            _wait_alone(self._conn)  # whoever prepared the database
             self._before = self._inserted()
 
     def look(self) -> None:

@@ -10,7 +10,6 @@ from engine.progress import Phase
 _BY_SIZE = (Phase.FETCH, Phase.RESTORE, Phase.VERIFY)
 _LEAST, _MOST = 0.1, 10.0
 """A snapshot beyond these ratios to the usual ones says little about them."""
-_OF_DRILL = (Phase.FETCH, Phase.OPEN, Phase.SCRATCH, Phase.LIST, Phase.RESTORE, Phase.VERIFY)
 
 
 def eta(job: JobView, usual: Usual | None, size_ratio: float | None, now: float) -> float | None:
@@ -25,9 +24,9 @@ def eta(job: JobView, usual: Usual | None, size_ratio: float | None, now: float)
     if usual is None:
         return by_rate
     ratio = min(max(size_ratio or 1.0, _LEAST), _MOST)
-    phases = {phase: _usually(phase, usual.timings) * (ratio if phase in _BY_SIZE else 1.0) for phase in _OF_DRILL}
+    phases = {phase: s * (ratio if phase in _BY_SIZE else 1.0) for phase, s in _usually(usual.timings).items()}
     elapsed = now - job.started_at.timestamp()
-    here = next((phase for phase in _OF_DRILL if phase == progress.phase), None)
+    here = next((phase for phase in phases if phase == progress.phase), None)
     if here is None:
         if job.kind is not JobKind.CHECKPOINT or usual.snapshot_s is None:
             return None
@@ -35,7 +34,8 @@ def eta(job: JobView, usual: Usual | None, size_ratio: float | None, now: float)
     in_phase = elapsed - sum(past.seconds for past in progress.phases)
     if progress.rate and progress.done:
         in_phase = progress.done / progress.rate + now - progress.updated_at.timestamp()
-    later = _OF_DRILL[_OF_DRILL.index(here) + 1 :]
+    order = list(phases)
+    later = order[order.index(here) + 1 :]
     return _left(phases[here], in_phase, by_rate) + sum(phases[phase] for phase in later)
 
 
@@ -51,18 +51,14 @@ def _by_rate(progress: JobProgress) -> float | None:
     return (progress.total - progress.done) / progress.rate
 
 
-def _usually(phase: Phase, timings: Timings) -> float:
-    """The median of a phase. Fetching and opening are one phase: what was fetched is opened as it comes."""
-    match phase:
-        case Phase.FETCH:
-            return timings.fetch_s + timings.open_s
-        case Phase.SCRATCH:
-            return timings.scratch_s
-        case Phase.LIST:
-            return timings.list_s
-        case Phase.RESTORE:
-            return timings.restore_s
-        case Phase.VERIFY:
-            return timings.verify_s
-        case _:
-            return 0.0
+def _usually(t: Timings) -> dict[Phase, float]:
+    """The median of each phase as a job reports them: what was fetched is opened as it comes, the cluster is started
+    meanwhile, and the cluster's end belongs to the last phase."""
+    fetch = t.fetch_s + t.open_s
+    found = {
+        Phase.FETCH: fetch,
+        Phase.SCRATCH: max(t.scratch_s - fetch, 0.0),
+        Phase.LIST: t.list_s,
+        Phase.RESTORE: t.restore_s,
+    }
+    return {**found, Phase.VERIFY: max(t.total_s - sum(found.values()), t.verify_s)}
