@@ -26,12 +26,12 @@ class Findings(ScrollView, can_focus=True):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"findings--cursor", "findings--cursor-blurred", *TONE_CLASSES}
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "Up", show=False, id="findings.up"),
-        Binding("down,j", "move(1)", "Down", show=False, id="findings.down"),
-        Binding("pageup", "page(-1)", "Page up", show=False, id="findings.page-up"),
-        Binding("pagedown,space", "page(1)", "Page down", show=False, id="findings.page-down"),
-        Binding("home,g", "end(0)", "First", show=False, id="findings.first"),
-        Binding("end,G", "end(-1)", "Last", show=False, id="findings.last"),
+        Binding("up,k", "move(-1)", "Up", show=False, id="findings.up", tooltip="The finding above"),
+        Binding("down,j", "move(1)", "Down", show=False, id="findings.down", tooltip="The finding below"),
+        Binding("pageup", "page(-1)", "Page up", show=False, id="findings.page-up", tooltip="A page up"),
+        Binding("pagedown,space", "page(1)", "Page down", show=False, id="findings.page-down", tooltip="A page down"),
+        Binding("home,g", "end(0)", "First", show=False, id="findings.first", tooltip="The first finding"),
+        Binding("end,G", "end(-1)", "Last", show=False, id="findings.last", tooltip="The last finding"),
     ]
 
     @dataclass
