@@ -178,7 +178,7 @@ def keyring_words(backend: str) -> str:
 def keyring_caveat(backend: str) -> str:
     """What to know about it before the key lies there; may be empty."""
     if backend == "kernel":
-        return "It is emptied at every restart: `offsitedb key install-systemd` makes it last."
+        return "Emptied at every restart; `offsitedb key install-systemd` makes it last."
     return ""
 
 

@@ -116,7 +116,7 @@ def type_back(positions: Sequence[int]) -> tuple[Phrase, ...]:
 
 WITHOUT_CONFIRMING = (
     Phrase("! ", Tone.WARN) + Phrase("Without the code, whoever loses this machine loses every backup."),
-    Phrase("  It is not shown again. Settings asks for it, whole, until somebody has confirmed it.", Tone.DIM),
+    Phrase("  It is not shown again; Settings asks for all of it until it is confirmed.", Tone.DIM),
 )
 DESTINATION = (
     Phrase("Where backups go", Tone.STRONG),
