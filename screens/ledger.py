@@ -70,6 +70,7 @@ class LedgerPage(Page):
         self._jobs = {job.id: job for job in overview.jobs}
         headlines = self.query_one("#headlines", Rows)
         headlines.styles.height = 1 + min(len(overview.headlines), max(3, self.size.height // 3))
+        headlines.display = bool(overview.headlines)
         headlines.show(sorted(overview.headlines, key=lambda h: (not h.overdue, h.connection)))
         self._show_lines()
 
@@ -148,7 +149,11 @@ class LedgerPage(Page):
         what = Phrase(f"with “{self._filter}”", Tone.BUSY) if self._filter else Phrase("all", Tone.DIM)
         count = Phrase(f" · {len(lines):,} lines · newest first", Tone.DIM)
         self.query_one("#ledger-title", Say).show(Phrase(" LEDGER  ", Tone.STRONG) + what + count)
-        self.query_one("#lines", Rows).show(lines)
+        rows = self.query_one("#lines", Rows)
+        rows.show(lines)
+        rows.display = bool(lines)
+        if lines and self.focused is None:
+            self.set_focus(rows)
         empty = self.query_one("#empty", Say)
         empty.display = not lines
         empty.show(*self._nothing())
