@@ -114,6 +114,8 @@ def test_numbers_grow_while_a_large_database_is_restored(drill: Drill, origin: S
     numbers = [n for n in events if n is not None]
     assert numbers == sorted(numbers)
     assert len(set(numbers)) >= 4, "it was looked at while it grew"
+    ends = {rows.rows for name in expected for rows in seen.passes[0][name] if rows.done}
+    assert ends == set(expected.values()), "done is said with the last number"
 
 
 @given(st.text(min_size=1, max_size=30), st.text(min_size=1, max_size=30))

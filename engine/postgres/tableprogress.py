@@ -19,6 +19,8 @@ from engine.progress import TableRows, TableSink
 _EVERY_S = 1.0
 _COST = 20
 """A look at all tables is followed by a pause of this many times its duration: a twentieth of a core at the most."""
+_AWAITED_S = 3.0
+"""A session tells its last number when its transaction ends, or a second later; in a single transaction, at the end."""
 _LIMITS = "SET statement_timeout = '2s'; SET lock_timeout = '200ms'"
 
 _RUNNING = (
@@ -54,7 +56,9 @@ class TableWatch:
         self._running: set[_Name] = set()
         self._before: dict[_Name, int] = {}
         """What the extensions had put into their tables before the replay began."""
-        self._next_full = 0.0
+        self._awaited: dict[_Name, float] = {}
+        """Tables that are not being filled any more, and until when their last number is waited for."""
+        self._earliest = self._next_full = 0.0
         sink((), anew=True)
         with suppress(psycopg.Error, UnicodeError):
             self._conn = cluster.connect(dbname, user=owner)
@@ -70,14 +74,20 @@ class TableWatch:
         with suppress(psycopg.Error, UnicodeError):
             running = _in_flight(conn)
             found = [TableRows(*name, rows, False) for name, rows in running.items()]
-            full = [TableRows(*name, self._told[name].rows, True) for name in self._running - running.keys()]
-            self._tell([*found, *full])
-            self._running = set(running)
             now = time.monotonic()
-            if now >= self._next_full:
+            left = self._running - running.keys()
+            self._running = set(running)
+            self._awaited |= dict.fromkeys(left, now + _AWAITED_S)
+            self._tell(found)
+            if now >= (self._earliest if left else self._next_full):
                 loaded = self._loaded()
-                self._next_full = now + max(_EVERY_S, (time.monotonic() - now) * _COST)
+                self._earliest = now + (time.monotonic() - now) * _COST
+                self._next_full = max(self._earliest, now + _EVERY_S)
                 self._tell([TableRows(*name, rows, True) for name, rows in loaded.items() if name not in running])
+            silent = [name for name, until in self._awaited.items() if now >= until]
+            self._tell([TableRows(*name, self._told[name].rows, True) for name in silent])
+            for name in silent:
+                self._awaited.pop(name, None)
 
     def close(self, *, ended: bool = True) -> None:
         """Leave. If pg_restore has ``ended``, say first what the tables hold: its sessions left their last numbers."""
@@ -104,7 +114,10 @@ class TableWatch:
 
     def _tell(self, found: list[TableRows]) -> None:
         changed = [rows for rows in found if self._told.get((rows.schema, rows.table)) != rows]
-        self._told |= {(rows.schema, rows.table): rows for rows in changed}
+        for rows in changed:
+            self._told[rows.schema, rows.table] = rows
+            if rows.done:
+                self._awaited.pop((rows.schema, rows.table), None)
         if changed:
             self._sink(changed)
 
