@@ -10,9 +10,9 @@ import typer
 from engine.errors import FormatError
 from engine.model import Verdict
 from engine.model.watch import DrillLine, ReceiptView
+from engine.service.outfile import new_file
 from offsitedb_tui.opening import open_engine
 from offsitedb_tui.options import AsJson
-from offsitedb_tui.outfile import new_file
 from offsitedb_tui.output import Talk, speaking
 from offsitedb_tui.verbs.drill import show_counts
 from screens.present import GLYPHS, human_bytes, human_seconds, ledger_line, visible
