@@ -182,18 +182,21 @@ class ConsoleApp(App[None]):
             return self.screen.QUITS
         return True
 
-    def action_page(self, mode: str) -> None:
-        self.switch_mode(mode)
+    async def action_page(self, mode: str) -> None:
+        with self.batch_update():  # painted once, when all of it is there
+            await self.switch_mode(mode)
 
-    def action_help(self) -> None:
+    async def action_help(self) -> None:
         if not isinstance(self.screen, HelpSheet):
-            self.push_screen(HelpSheet(self.screen))
+            with self.batch_update():  # painted once, when all of it is there
+                await self.push_screen(HelpSheet(self.screen))
 
-    def action_palette(self) -> None:
+    async def action_palette(self) -> None:
         page = self.screen
         if isinstance(page, Page):
             run = lambda command: command.run() if command is not None else None  # noqa: E731 - a callback
-            self.push_screen(PaletteSheet(tuple(palette.commands(self, page))), run)
+            with self.batch_update():
+                await self.push_screen(PaletteSheet(tuple(palette.commands(self, page))), run)
 
     def action_checkpoint(self) -> None:
         page = self.screen

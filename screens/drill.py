@@ -189,7 +189,8 @@ class DrillPage(Page):
     # what is seen
 
     def on_resize(self) -> None:
-        self._show(self._live)
+        if self._live is not None:
+            self._show(self._live)
 
     def _show(self, live: LiveJob | None) -> None:
         before, self._live = self._live, live
