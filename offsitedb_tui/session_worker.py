@@ -1,7 +1,7 @@
 """A worker for as long as a console lasts, for people who have not set up a service yet.
 
-It is the ordinary worker in a process of its own. When the console goes it is told to stop, and nobody waits: it lets
-its job end within the grace period, or puts it back in the queue.
+It is the ordinary worker in a process of its own. When the console goes, however it goes, the pipe between them closes
+and the worker stops by itself; nobody waits. It lets its job end within the grace period, or puts it back in the queue.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class SessionWorker:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-        self.argv = [sys.executable, "-m", "offsitedb_tui", "worker"]
+        self.argv = [sys.executable, "-m", "offsitedb_tui", "worker", "--until-stdin-ends"]
         self.pass_fds: tuple[int, ...] = ()
 
     def start(self, engine: Engine) -> str:
@@ -33,7 +33,7 @@ class SessionWorker:
         try:
             self._process = subprocess.Popen(
                 self.argv,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=fd,
                 stderr=fd,
                 cwd=engine.paths.home,

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
+import threading
 from typing import Annotated
 
 import typer
@@ -16,6 +19,9 @@ def worker(
         int | None,
         typer.Option("--workers", min=1, max=64, metavar="N", help="Jobs at a time (default: worker.threads)."),
     ] = None,
+    until_stdin_ends: Annotated[
+        bool, typer.Option("--until-stdin-ends", hidden=True, help="Stop when whoever started it has gone.")
+    ] = False,
 ) -> None:
     """Run jobs until stopped. SIGTERM lets running ones end within the grace period, then puts them back."""
     with speaking(as_json=False) as talk:
@@ -23,6 +29,15 @@ def worker(
             threads = workers or engine.settings.worker.threads
         import huey_config  # late: makes the queue's file
 
+        if until_stdin_ends:
+            threading.Thread(target=_stop_with_stdin, name="stdin", daemon=True).start()
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
         talk.say(f"worker with {threads} threads is running; stop it with Ctrl-C or SIGTERM")
         huey_config.huey.create_consumer(workers=threads, graceful_signal="TERM").run()
+
+
+def _stop_with_stdin() -> None:
+    """Stop like on SIGTERM when nobody holds the other end of stdin any more."""
+    while os.read(0, 1 << 10):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -206,10 +206,12 @@ class Rows(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
             return Strip.blank(width, self.rich_style)
         phrase = self._phrase(n)
         self._drawn[n] = phrase
-        under = None
-        if n == self._cursor:
-            under = self.get_component_rich_style("rows--cursor" if self.has_focus else "rows--cursor-blurred")
-        return Strip(segments(self, phrase, under), width).simplify()
+        under = behind = None
+        if n == self._cursor and self.has_focus:
+            under = self.get_component_rich_style("rows--cursor")
+        elif n == self._cursor:
+            behind = self.get_component_rich_style("rows--cursor-blurred")
+        return Strip(segments(self, phrase, under, behind), width).simplify()
 
     def _phrase(self, n: int) -> Phrase:
         cells = self._cells(self._items[n])

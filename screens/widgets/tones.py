@@ -43,15 +43,19 @@ def content(widget: Widget, lines: tuple[Phrase, ...]) -> Content:
     return Content.assemble(*parts)
 
 
-def segments(widget: Widget, phrase: Phrase, under: RichStyle | None = None) -> list[Segment]:
-    """``phrase`` for a line widget; ``under`` (a cursor) takes over the colours and leaves the words.
+def segments(
+    widget: Widget, phrase: Phrase, under: RichStyle | None = None, behind: RichStyle | None = None
+) -> list[Segment]:
+    """``phrase`` for a line widget; ``under`` (a cursor) takes over the colours and leaves the words, ``behind`` only
+    the background and the line under it.
 
     Neighbours of one tone become one segment: every segment costs forty bytes of colours on the wire.
     """
     shown = phrase.in_ascii() if plain_glyphs(widget) else phrase
     if under is not None:
         return [Segment(shown.text, under)]
+    back = RichStyle(bgcolor=behind.bgcolor, underline=behind.underline) if behind is not None else RichStyle.null()
     return [
-        Segment("".join(text for text, _ in pieces), widget.get_component_rich_style(f"tone--{tone}"))
+        Segment("".join(text for text, _ in pieces), widget.get_component_rich_style(f"tone--{tone}") + back)
         for tone, pieces in groupby(shown.pieces, key=lambda piece: piece[1])
     ]
