@@ -225,7 +225,7 @@ class SnapshotTaker:
         details = SnapshotDetails(
             versions=Versions(facts.version, toolset.version, None, None, VERSION),
             tables=sealed.tables,
-            not_captured=not_captured(inventory),
+            not_captured=not_captured(inventory, facts.role, facts.major),
             dependants=inventory.dependants,
             needs=inventory.needs,
             objects=inventory.objects,

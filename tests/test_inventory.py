@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from engine.postgres.probe import probe
 from engine.postgres.session import connect
 from engine.postgres.tools import Toolset
 from offsitedb_tui.demo.source import Admin
-from tests.fixtures.awkward import altered, contents, dump, look
+from tests.fixtures.awkward import READER, altered, contents, dump, look
 
 
 @pytest.fixture(scope="module")
@@ -90,9 +91,27 @@ def test_dependants(inventory: Inventory) -> None:
 def test_never_captured(inventory: Inventory) -> None:
     found = {(n.kind, n.name) for n in inventory.never_captured}
     assert {("table", "public.member"), ("rows", "public.settings")} <= found
-    everything = not_captured(inventory)
+    everything = not_captured(inventory, READER, 15)
     assert len(everything) == len(inventory.blockers) + len(inventory.never_captured)
     assert any(n.name == "closed.salaries" and "no USAGE" in n.reason for n in everything)
+
+
+def test_the_sql_beside_what_is_missing_lets_the_role_read_it(
+    awkward: str, server: Admin, inventory: Inventory, toolset: Toolset
+) -> None:
+    assert all(n.fix_sql for n in not_captured(inventory, READER, toolset.major)[: len(inventory.blockers)])
+    with connect(parse(awkward), application_name="offsitedb/look", cancel=CancelToken()) as reader:
+        facts = probe(reader, parse(awkward))
+    with psycopg.connect(server.url("awkward")) as conn:  # one transaction, rolled back: the database stays awkward
+        found = inventory
+        for _ in range(2):  # a sequence that a table owns shows when the table can be read
+            for what in not_captured(found, READER, toolset.major)[: len(found.blockers)]:
+                conn.execute(str(what.fix_sql).encode())
+            conn.execute(f"SET LOCAL ROLE {READER}")
+            found = take_inventory(conn, facts)
+            conn.execute("RESET ROLE")
+        assert found.blockers == ()
+        conn.rollback()
 
 
 def test_with_the_flags_pg_dump_succeeds_and_holds_what_was_promised(

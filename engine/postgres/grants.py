@@ -76,6 +76,15 @@ def read_schema(schema: str, role: str) -> str:
     )
 
 
+def read_one(what: str, schema: str, name: str, role: str) -> str:
+    """Let ``role`` read one table, or with ``what`` "SEQUENCE " one sequence."""
+    who = quoted(role)
+    return (
+        f"GRANT USAGE ON SCHEMA {quoted(schema)} TO {who};\n"
+        f"GRANT SELECT ON {what}{quoted(schema)}.{quoted(name)} TO {who};"
+    )
+
+
 def later_tables(owner: str, schema: str, role: str) -> str:
     """Let ``role`` read the tables and sequences that ``owner`` will make in ``schema``."""
     head = f"ALTER DEFAULT PRIVILEGES FOR ROLE {quoted(owner)} IN SCHEMA {quoted(schema)}"

@@ -22,7 +22,7 @@ from engine.model import (
     ServerFacts,
     TableEntry,
 )
-from engine.postgres import queries
+from engine.postgres import grants, queries
 from engine.postgres.refusals import translate
 from engine.postgres.session import Connection
 
@@ -209,9 +209,10 @@ def holds_rows(conn: Connection, inventory: Inventory) -> bool:
     return False
 
 
-def not_captured(inventory: Inventory) -> tuple[NotCaptured, ...]:
-    """Everything of the source that a dump of ``inventory`` does not hold: what blocks, then what never is held."""
-    return tuple(_left_out(b) for b in inventory.blockers) + inventory.never_captured
+def not_captured(inventory: Inventory, role: str, major: int) -> tuple[NotCaptured, ...]:
+    """Everything of the source that a dump of ``inventory`` does not hold: what blocks ``role``, each with the SQL
+    that lets it read, on a server of ``major``; then what never is held."""
+    return tuple(_left_out(b, role, major) for b in inventory.blockers) + inventory.never_captured
 
 
 _LEFT_OUT = {
@@ -225,7 +226,21 @@ _LEFT_OUT = {
 }
 
 
-def _left_out(blocker: Blocker) -> NotCaptured:
+def _left_out(blocker: Blocker, role: str, major: int) -> NotCaptured:
     kind, reason = _LEFT_OUT[blocker.code]
     name = blocker.name if blocker.schema is None else f"{blocker.schema}.{blocker.name}"
-    return NotCaptured(kind, name, reason.format(why=blocker.why))
+    return NotCaptured(kind, name, reason.format(why=blocker.why), _fix(blocker, role, major))
+
+
+def _fix(blocker: Blocker, role: str, major: int) -> str | None:
+    """The SQL for this one object; preflight's findings have the SQL for all of them."""
+    match blocker.code:
+        case "rls_blocks_copy":
+            return grants.bypass_rls(role)
+        case "large_object_unreadable":
+            return grants.read_large_objects(role, [blocker.owner] if blocker.owner else [], major)
+        case "unlogged_on_standby":
+            return None
+    assert blocker.schema is not None
+    what = "SEQUENCE " if blocker.code == "sequence_value_unreadable" else ""
+    return grants.read_one(what, blocker.schema, blocker.name, role)

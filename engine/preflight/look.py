@@ -74,7 +74,7 @@ def run(
         toolset=toolset,
         tool_error=tool_error,
         checks=checks,
-        not_captured=not_captured(inventory),
+        not_captured=not_captured(inventory, facts.role, facts.major),
         captured=captured,
     )
 
