@@ -230,11 +230,13 @@ class WalkPage(Page):
 
     @on(Input.Submitted)
     def entered(self, event: Input.Submitted) -> None:
+        """On to the next group; in the last one the answer is given, or the first empty one filled."""
         event.stop()
         fields = [self.query_one(f"#group-{n}", Field) for n in range(words.GROUPS_ASKED)]
-        empty = next((field for field in fields if not field.text), None)
-        if empty is not None:
-            empty.take_focus()
+        here = next((n for n, field in enumerate(fields) if field.control is event.input), 0)
+        onward = fields[here + 1 : here + 2] or [field for field in fields if not field.text][:1]
+        if onward:
+            onward[0].take_focus()
         else:
             self._confirm()
 

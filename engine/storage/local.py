@@ -58,8 +58,15 @@ def prepare_folder(root: Path, destination_id: str) -> None:
     id that was ever prepared. Raises ConfigError for a relative path, StoreError.
     """
     _refuse_relative(root)
-    with translating(f"folder {root}"):
+    try:
         root.mkdir(parents=True, exist_ok=True, mode=DIRECTORY_MODE)
+    except OSError as e:
+        raise StoreError(
+            "store.io",
+            f"the folder {root} cannot be made: {e.strerror or e}",
+            hint="Make it yourself, for the OS user that runs the worker and with mode 0700, or choose another place.",
+        ) from e
+    with translating(f"folder {root}"):
         root_fd = os.open(root, ROOT_FLAGS)
         try:
             with suppress(OSError):  # no flock here: two who prepare one folder at the same moment is all it orders

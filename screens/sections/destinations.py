@@ -38,6 +38,7 @@ class DestinationsSection(Section):
     FOCUS = "#destinations"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "new", "new", id="destination.new", tooltip="Add a bucket or a folder; tried before it is saved"),
+        Binding("e", "keys", "new keys", show=False, id="destination.keys", tooltip="Other keys for the bucket"),
         Binding("t", "try", "test", id="destination.test", tooltip="A real round trip: upload, commit, read, delete"),
         Binding("p", "policy", "policy", id="destination.policy", tooltip="What the keys must be allowed to do"),
         Binding("x", "remove", "remove", id="destination.remove", tooltip="Forget it; what lies there stays"),
@@ -130,6 +131,22 @@ class DestinationsSection(Section):
         from screens.forms.destination import AddDestination  # late: the form is large and seldom needed
 
         self.app.push_screen(AddDestination(), lambda _made: self._load())
+
+    def action_keys(self) -> None:
+        item = self.item
+        if item is None:
+            return
+        if item.kind != "s3":
+            self.face.notice(Phrase(f"{item.name} is a folder and has no keys", Tone.DIM))
+            return
+        from screens.forms.destination import EditDestinationKeys  # late, as above
+
+        def changed(name: str | None) -> None:
+            if name is not None:
+                self._load()
+                self.face.done(f"{name} has new keys")
+
+        self.app.push_screen(EditDestinationKeys(item.name), changed)
 
     def action_try(self) -> None:
         item = self.item
