@@ -49,6 +49,7 @@ def section(pilot: Pilot[None]) -> Section:
 
 async def to(pilot: Pilot[None], place: str) -> None:
     app_of(pilot).go("settings", section=place)
+    await until(pilot, lambda: isinstance(pilot.app.screen, SettingsPage), "the settings")
     await until(pilot, lambda: place == section(pilot).PLACE, place)
     await pilot.pause()
 
