@@ -15,6 +15,7 @@ from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
+from textual.widgets import Input
 
 from engine.errors import ConfigError
 from engine.model.views import JobView
@@ -35,7 +36,7 @@ from screens.reports import ReportsPage
 from screens.settings import SettingsPage
 from screens.snapshots import SnapshotsPage
 from screens.walk import WalkPage
-from screens.widgets.bar import Bar, Question
+from screens.widgets.bar import Question
 from screens.widgets.nav import PAGES
 
 
@@ -166,12 +167,11 @@ class ConsoleApp(App[None]):
     # keys that mean the same everywhere
 
     def on_key(self, event: events.Key) -> None:
-        """Over a slow line several keys come at once: what was typed behind the `/` belongs to the question."""
-        if event.is_printable and event.character and isinstance(self.screen, Face):
-            bar = self.screen.query_one("#bar", Bar)
-            if bar.asking:
-                event.prevent_default()
-                bar.type(event.character)
+        """Over a slow line several keys come at once. A letter that comes up here while a field has the focus was sent
+        to what had it before: it belongs to the field, and is no command."""
+        if event.is_printable and event.character and isinstance(self.focused, Input):
+            event.prevent_default()
+            self.focused.insert_text_at_cursor(event.character)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """On a sheet and during the first run only its own keys count."""

@@ -98,7 +98,10 @@ class Form(Sheet[T]):
         stops = self._stops()
         if stops:
             at = stops.index(self.focused) if self.focused in stops else -1
-            self.set_focus(stops[(at + by) % len(stops)])
+            to = stops[(at + by) % len(stops)]
+            self.set_focus(to)
+            if isinstance(to, Input):
+                to.cursor_position = len(to.value)
 
     def _stops(self) -> list[Widget]:
         """What takes the keys, from top to bottom. Textual's own order is wrong until what has just appeared is laid

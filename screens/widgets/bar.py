@@ -66,10 +66,6 @@ class Bar(Horizontal):
         self._show(asking=True)
         self.screen.set_focus(field)  # at once: what is typed next belongs here
 
-    def type(self, character: str) -> None:
-        """A key that was on its way elsewhere when the question came up."""
-        self.query_one(Input).insert_text_at_cursor(character)
-
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
         if self._question is not None and self._question.changed is not None:
