@@ -24,7 +24,7 @@ from engine.service import Engine, Initialised
 from offsitedb_tui import palette, theme
 from offsitedb_tui.poller import Poller
 from offsitedb_tui.session_worker import SessionWorker
-from screens.base import Face, Page, error_lines
+from screens.base import Face, Page, Sheet, error_lines
 from screens.connections import ConnectionsPage
 from screens.drill import DrillPage
 from screens.help import HelpSheet
@@ -182,21 +182,27 @@ class ConsoleApp(App[None]):
             return self.screen.QUITS
         return True
 
-    async def action_page(self, mode: str) -> None:
-        with self.batch_update():  # painted once, when all of it is there
-            await self.switch_mode(mode)
+    def action_page(self, mode: str) -> None:
+        self.switch_mode(mode)
 
-    async def action_help(self) -> None:
+    def action_help(self) -> None:
         if not isinstance(self.screen, HelpSheet):
-            with self.batch_update():  # painted once, when all of it is there
-                await self.push_screen(HelpSheet(self.screen))
+            self._lay(HelpSheet(self.screen))
 
-    async def action_palette(self) -> None:
+    def action_palette(self) -> None:
         page = self.screen
         if isinstance(page, Page):
             run = lambda command: command.run() if command is not None else None  # noqa: E731 - a callback
+            self._lay(PaletteSheet(tuple(palette.commands(self, page))), run)
+
+    def _lay(self, sheet: Sheet[Any], then: Callable[[Any], None] | None = None) -> None:
+        """Lay ``sheet`` on top, painted once, when all of it is there."""
+
+        async def lay() -> None:
             with self.batch_update():
-                await self.push_screen(PaletteSheet(tuple(palette.commands(self, page))), run)
+                await self.push_screen(sheet, then)
+
+        self.run_worker(lay())  # in a task of its own: keys that come meanwhile are not held up
 
     def action_checkpoint(self) -> None:
         page = self.screen
