@@ -240,6 +240,9 @@ class Sheet(Face[T]):
     """A screen on top of a page: a form, a receipt, help. Escape closes it."""
 
     TITLE_TEXT: ClassVar[str] = ""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "back", "back", id="sheet.back", tooltip="Back to where you were"),
+    ]
 
     def compose(self) -> ComposeResult:
         yield Say(Phrase(" ") + Phrase(self.TITLE_TEXT, Tone.STRONG), id="sheet-title")

@@ -191,8 +191,8 @@ def _never_captured(conn: Connection, needs: RestoreNeeds) -> tuple[NotCaptured,
         out.append(NotCaptured(kind, str(name), reason.format(detail=detail)))
     if needs.roles:
         kept = ", ".join(role.name for role in needs.roles[:12]) + (", …" if len(needs.roles) > 12 else "")
-        reason = f"roles belong to the server, not to the database: names are kept, passwords are not ({kept})"
-        out.append(NotCaptured("roles", f"{len(needs.roles)} roles", reason))
+        reason = "they belong to the server, not to the database: their names are kept, their passwords are not"
+        out.append(NotCaptured("roles", kept, reason))
     return tuple(out)
 
 
