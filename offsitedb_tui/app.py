@@ -24,6 +24,7 @@ from engine.service import Engine, Initialised
 from offsitedb_tui import palette, theme
 from offsitedb_tui.poller import Poller
 from offsitedb_tui.session_worker import SessionWorker
+from offsitedb_tui.wire import QuietDriver
 from screens.base import Face, Page, Sheet, error_lines
 from screens.connections import ConnectionsPage
 from screens.drill import DrillPage
@@ -81,7 +82,7 @@ class ConsoleApp(App[None]):
     ) -> None:
         # under NO_COLOR the sixteen colours are kept by name until the end, where Textual takes them all out
         without_colour = "NO_COLOR" in os.environ
-        super().__init__(ansi_color=True if without_colour else None)
+        super().__init__(driver_class=QuietDriver, ansi_color=True if without_colour else None)
         self._open_engine = open_engine
         self._make = make
         self._opened: Engine | None = None
@@ -163,6 +164,18 @@ class ConsoleApp(App[None]):
     def on_look_failed(self, message: LookFailed) -> None:
         if isinstance(self.screen, Face):
             self.screen.notice(*error_lines(message.error))
+
+    def on_resize(self) -> None:
+        self._forget_shown()
+
+    def repaint(self) -> None:
+        """Send everything anew: something else wrote to the terminal."""
+        self._forget_shown()
+        self.screen.refresh()
+
+    def _forget_shown(self) -> None:
+        if isinstance(self._driver, QuietDriver):
+            self._driver.wire.forget()
 
     # keys that mean the same everywhere
 

@@ -46,6 +46,9 @@ class Console(Protocol):
     def nudge(self) -> None:
         """Look at the catalog now rather than at the next tick."""
 
+    def repaint(self) -> None:
+        """Send the whole screen to the terminal anew."""
+
     def go(self, mode: str, **where: str) -> None:
         """Show another page, there at ``where`` (a snapshot's, job's, drill's or connection's id or name)."""
 
@@ -230,6 +233,7 @@ class Page(Face[None]):
         self.look(overview)
 
     def action_refresh(self) -> None:
+        self.console.repaint()
         self.console.nudge()
 
     def action_start_worker(self) -> None:
