@@ -129,6 +129,10 @@ def test_the_policy_of_a_bucket(history: History) -> None:
         assert "s3:DeleteObject" in pilot.app.clipboard
         await pilot.press("enter")
         await until_shown(pilot, "Endpoint")
+        await pilot.press("e")
+        await until_shown(pilot, "New keys for away")
+        await pilot.press("escape")
+        await until_shown(pilot, "Endpoint")
 
     play(history, scene)
 
@@ -145,6 +149,8 @@ def _with_bucket(history: History, spec: BucketSpec) -> None:
 def test_a_destination_is_removed_only_by_its_name(history: History) -> None:
     async def scene(pilot: Pilot[None]) -> None:
         await until_shown(pilot, "a local folder")
+        await pilot.press("e")
+        await until_shown(pilot, "here is a folder and has no keys")
         await pilot.press("x")
         await until_shown(pilot, "Forget here?")
         await pilot.press("y", "enter")
