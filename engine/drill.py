@@ -10,7 +10,8 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import BinaryIO
@@ -107,26 +108,36 @@ class Driller:
         self._paths.ensure()
         cluster.check_disk(self._paths.scratch, details.dump_bytes + details.plaintext_bytes)
         with scratch.scratch_directory(self._paths.scratch, context.job.id, run_as=run_as) as directory:
-            with scratch.open_archive_file(directory) as archive:
-                self._fetch(context, snapshot, target, keys, archive, found)
-                context.report(Progress(Phase.SCRATCH, 0, None, Unit.STEPS, "starting a scratch cluster"))
+            with scratch.open_archive_file(directory) as archive, _beside("fetch") as beside, ExitStack() as stack:
+                fetching = beside.submit(self._fetch, context, snapshot, target, keys, archive)
                 at = self._clock.monotonic()
-                with cluster.scratch_cluster(
-                    directory,
-                    found.toolset,
-                    sandbox=sandbox,
-                    cancel=cancel,
-                    settings=self._settings.drill,
-                    templates=self._paths.templates,
-                ) as server:
-                    found.timings = replace(found.timings, scratch_s=round(self._clock.monotonic() - at, 3))
-                    found.scratch_version = server.server_version
-                    self._replay(context, snapshot, server, archive, found)
+                try:
+                    server = stack.enter_context(
+                        cluster.scratch_cluster(
+                            directory,
+                            found.toolset,
+                            sandbox=sandbox,
+                            cancel=cancel,
+                            settings=self._settings.drill,
+                            templates=self._paths.templates,
+                        )
+                    )
+                except CouldNotVerify:
+                    fetching.result()  # what is wrong with the artifact says more than what is wrong with this host
+                    raise
+                scratch_s = round(self._clock.monotonic() - at, 3)
+                fetch_s, open_s = fetching.result()
+                found.timings = replace(found.timings, fetch_s=fetch_s, open_s=open_s, scratch_s=scratch_s)
+                found.scratch_version = server.server_version
+                self._replay(context, snapshot, server, archive, found)
 
     def _fetch(
-        self, context: JobContext, snapshot: Snapshot, target: Target, keys: Keys, archive: BinaryIO, found: _Evidence
-    ) -> None:
-        """The artifact, read back whole and opened into the scratch directory's nameless file."""
+        self, context: JobContext, snapshot: Snapshot, target: Target, keys: Keys, archive: BinaryIO
+    ) -> tuple[float, float]:
+        """The artifact, read back whole and opened into the scratch directory's nameless file.
+
+        Runs beside the start of the scratch cluster. Seconds that were spent waiting for the destination, and the rest.
+        """
         began = self._clock.monotonic()
         waited = 0.0
 
@@ -154,7 +165,8 @@ class Driller:
         )
         archive.flush()
         total = self._clock.monotonic() - began
-        found.timings = replace(found.timings, fetch_s=round(waited, 3), open_s=round(max(total - waited, 0.0), 3))
+        context.report(Progress(Phase.SCRATCH, 0, None, Unit.STEPS, "starting a scratch cluster"))
+        return round(waited, 3), round(max(total - waited, 0.0), 3)
 
     def _replay(
         self,
@@ -335,6 +347,11 @@ def _blame(found: _Evidence, error: OffsiteError) -> None:
     else:
         raise error
     found.failures = (Failure(code, error.message, error.hint), *found.failures)
+
+
+def _beside(name: str) -> ThreadPoolExecutor:
+    """One thread for what runs beside this one; the end of its block waits for it."""
+    return ThreadPoolExecutor(1, thread_name_prefix=name)
 
 
 def _write_all(file: BinaryIO, data: bytes) -> None:

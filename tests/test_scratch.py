@@ -14,7 +14,7 @@ import pytest
 from engine.cancel import CancelToken
 from engine.config import DrillSettings
 from engine.errors import Cancelled, CouldNotVerify
-from engine.postgres.cluster import check_disk, scratch_cluster
+from engine.postgres.cluster import builders, check_disk, scratch_cluster
 from engine.postgres.isolation import Sandbox
 from engine.postgres.scratch import open_archive_file, scratch_directory, sweep
 from engine.postgres.tools import Toolset
@@ -204,3 +204,10 @@ def test_a_cancelled_drill_leaves_nothing(
             token.check()
     assert list(scratch_root.iterdir()) == []
     assert working_in(scratch_root) == []
+
+
+@pytest.mark.parametrize(
+    ("jobs", "cores", "helpers"), [(2, 2, 0), (1, 2, 1), (2, 4, 1), (2, 8, 2), (1, 64, 2), (64, 2, 0), (1, 1, 0)]
+)
+def test_index_builds_have_the_cores_that_the_sessions_leave(jobs: int, cores: int, helpers: int) -> None:
+    assert builders(jobs, cores) == helpers

@@ -36,6 +36,8 @@ _INITDB_TIMEOUT_S = 120.0
 _START_TIMEOUT_S = 60.0
 _START_LOOK_S = 0.05
 _STOP_TIMEOUT_MS = 6_000  # the server kills its own backends 5 s after SIGQUIT
+_MOST_BUILDERS = 2
+"""Helpers of one index build at the most; PostgreSQL's own default."""
 _MERGE = ("/bin/sh", "-c", 'exec "$@" 2>&1', "sh")  # a fixed text: the program comes as arguments
 _SETTINGS = {
     # a scratch cluster has nothing to survive a crash for
@@ -150,7 +152,7 @@ def scratch_cluster(
     alive, held = os.pipe()
     try:
         try:
-            with _spawn_server(scratch, toolset, sandbox, cancel, held) as child:
+            with _spawn_server(scratch, toolset, sandbox, cancel, held, settings.jobs) as child:
                 os.close(held)
                 held = -1
                 try:
@@ -168,9 +170,12 @@ def scratch_cluster(
 
 @contextmanager
 def _spawn_server(
-    scratch: ScratchDir, toolset: ServerPrograms, sandbox: Sandbox, cancel: CancelToken, held: int
+    scratch: ScratchDir, toolset: ServerPrograms, sandbox: Sandbox, cancel: CancelToken, held: int, jobs: int
 ) -> Iterator[Child]:
-    options = _SETTINGS | {"unix_socket_directories": str(scratch.path)}
+    options = _SETTINGS | {
+        "unix_socket_directories": str(scratch.path),
+        "max_parallel_maintenance_workers": str(builders(jobs, _cores())),
+    }
     arguments = [a for key, value in options.items() for a in ("-c", f"{key}={value}")]
     argv = _sandboxed(scratch, toolset, sandbox, "postgres", "-D", scratch.data, *arguments)
     env = _environment(scratch, toolset)
@@ -187,6 +192,18 @@ def _spawn_server(
             yield child
     except OSError as e:
         raise CouldNotVerify("drill.scratch", f"the scratch server could not be started: {e}") from e
+
+
+def builders(jobs: int, cores: int) -> int:
+    """Helpers that an index build may have when ``jobs`` of them run: what the sessions of pg_restore leave.
+
+    On cores that are taken already they only cut memory and sort in smaller pieces: a tenth more work in all.
+    """
+    return min(_MOST_BUILDERS, max(0, cores // jobs - 1))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _make_data(
