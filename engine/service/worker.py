@@ -17,6 +17,7 @@ from engine.errors import OffsiteError
 from engine.janitor import Janitor, hold_worker_lock, is_alive, worker_lock
 from engine.jobs import JobRunner
 from engine.model import JobState, Worker
+from engine.stream import memory
 from engine.version import VERSION
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class WorkerFacet:
     def start(self, threads: int) -> None:
         """Become a worker: settle what dead workers left, then beat and reconcile until :meth:`stop`."""
         engine = self._engine
+        memory.keep_little()
         self._lock_fd = hold_worker_lock(engine.paths.home, self.id)
         now = engine.clock.now()
         with engine.catalog.write() as tx:
@@ -64,6 +66,7 @@ class WorkerFacet:
         if self._runner is None:
             return None
         state = self._runner.run(job_id)
+        memory.give_back()
         if state is not None and state.ended:
             self._wake_next(job_id)
         return state

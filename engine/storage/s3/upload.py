@@ -23,8 +23,8 @@ from engine.storage.s3.crew import Crew, result_of
 from engine.storage.s3.once import SENDING, Habits, declaring_md5, put_object, write_once
 from engine.storage.s3.parts import Part, part_limit
 
-UPLOADERS = 3
-"""Parts on their way at the same time: with the one that is being filled, four lie in memory."""
+UPLOADERS = 2
+"""Parts on their way at the same time: with the one that is being filled, three lie in memory."""
 _STRAGGLERS_S = 5.0
 """How long an abort waits for parts that are on their way; what arrives later is aborted once more by its thread."""
 
