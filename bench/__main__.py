@@ -1,8 +1,10 @@
 """``make bench``: snapshot and drill of a real worker against what people do by hand, in interleaved rounds.
 
 Peers, in the same round on the same database: ``pg_dump -Fc -Z0 | cat >/dev/null`` (the floor: nothing can be faster
-than the server hands out its rows), ``pg_dump -Fc`` as everyone calls it, and for the drill a person's way: fetch,
-decrypt, gunzip, createdb, ``pg_restore -j2`` on a default configuration, count. Writes a table for docs/benchmarks.
+than the server hands out its rows), ``pg_dump -Fc`` as everyone calls it, and for the drill a person's way
+(``bench.by_hand``). A snapshot counts from the moment that the worker takes the job to its registration in the catalog,
+a drill from there to the cluster's removal. Where Ceph is installed the same database goes into a bucket, too.
+Writes a table for docs/benchmarks.
 """
 
 from __future__ import annotations
@@ -14,17 +16,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-from psycopg import sql
 
-from bench import database
+from bench import bucket, database
+from bench.bucket import S3
+from bench.by_hand import Person, person
 from bench.pairs import Rounds, machine, peak_bytes, timed
+from engine import catalog as catalogs
 from engine import paths as places
 from engine.cancel import CancelToken
 from engine.errors import KeyAccessError
@@ -34,7 +37,6 @@ from engine.postgres import install, isolation, tools
 from engine.postgres.tools import Toolset, environment
 from engine.process import clean_environment, spawn
 from engine.service import Engine
-from engine.snapshot import open_object
 from offsitedb_tui.demo.held import HeldKey
 from offsitedb_tui.demo.source import Admin, postgres_server
 from offsitedb_tui.follow import follow
@@ -43,8 +45,12 @@ from offsitedb_tui.output import Talk
 FLOOR = "pg_dump -Fc -Z0 into cat"
 DUMP = "pg_dump -Fc"
 SNAPSHOT = "snapshot to a folder"
+SNAPSHOT_S3 = "snapshot to S3 over https"
 DRILL = "drill"
+DRILL_S3 = "drill from S3 over https"
 BY_HAND = "drill by hand"
+HERE = "here"
+THERE = "there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +61,8 @@ class Bench:
     admin: Admin
     toolset: Toolset
     worker_pid: int
-    work: Path
+    person: Person
+    s3: S3 | None
 
 
 def main() -> int:
@@ -91,66 +98,60 @@ def prepared(root: Path, gigabytes: float) -> Iterator[tuple[Bench, int]]:
     toolset = found[0] if found else install.install(17, paths, cancel=CancelToken(), say=say)
     os.environ.setdefault("OFFSITEDB_RUNTIME", str(paths.runtime))
     os.environ["OFFSITEDB_HOME"] = str(root / "home")
-    with postgres_server(toolset, root / "source", keep=False, cancel=CancelToken()) as admin:
+    with ExitStack() as stack:
+        admin = stack.enter_context(postgres_server(toolset, root / "source", keep=False, cancel=CancelToken()))
         with psycopg.connect(admin.url(), autocommit=True) as conn:
             conn.execute("CREATE DATABASE bench TEMPLATE template0")
         say(f"filling about {gigabytes:g} GB …")
         size = database.fill(admin.url("bench"), gigabytes)
-        with installation(root / "home") as (engine, held):
-            engine.destinations.add_folder("here", root / "destination")
-            engine.connections.add("bench", "here", admin.url("bench"))
-            with worker(root, held) as pid:
-                while not engine.worker.any_alive():
-                    CancelToken().wait(0.05)
-                yield Bench(engine, admin, toolset, pid, root / "work"), size
+        s3 = stack.enter_context(bucket.s3_server()) if (missing := bucket.absent()) is None else None
+        if missing is not None:
+            say(f"S3 is left out: {missing}")
+        by_hand = stack.enter_context(person(toolset, root / "by-hand"))
+        engine, held = stack.enter_context(installation(root / "home"))
+        engine.destinations.add_folder(HERE, root / "destination")
+        engine.connections.add("bench", HERE, admin.url("bench"))
+        if s3 is not None:
+            engine.destinations.add_bucket(THERE, s3.spec, s3.keys)
+            engine.connections.add("bench-s3", THERE, admin.url("bench"))
+        pid = stack.enter_context(worker(root, held))
+        while not engine.worker.any_alive():
+            CancelToken().wait(0.05)
+        yield Bench(engine, admin, toolset, pid, by_hand, s3), size
 
 
 def one_round(bench: Bench, rounds: Rounds) -> None:
-    """Each measured thing once, the product's job between its peers."""
+    """Each measured thing once, the product's jobs between their peers."""
     env = libpq(bench)
     rounds.add(FLOOR, timed(f"{bench.toolset.bindir}/pg_dump -Fc -Z0 bench | cat >/dev/null", env))
-    ended = follow(bench.engine, bench.engine.jobs.checkpoint("bench"), Talk(as_json=True), None)
-    if ended.state is not JobState.SUCCEEDED:
-        raise SystemExit(f"the checkpoint failed: {ended.error}")
-    attempt = bench.engine.ledger.of_job(ended.id)
-    assert attempt.snapshot is not None
-    assert attempt.drill is not None
-    _, record = bench.engine.snapshots.show(attempt.snapshot.id)
-    rounds.add(SNAPSHOT, record.details.duration_s)
-    rounds.add(DRILL, attempt.drill.timings.total_s)
-    rounds.add(BY_HAND, drill_by_hand(bench, attempt.snapshot.id, env))
+    snapshot_id, snapshot_s, drill_s = checkpoint(bench, "bench")
+    rounds.add(SNAPSHOT, snapshot_s)
+    rounds.add(DRILL, drill_s)
+    _, record = bench.engine.snapshots.show(snapshot_id)
+    where = next(d.where for d in bench.engine.destinations.list() if d.name == HERE)
+    artifact = Path(where) / record.object_key
+    rounds.add(BY_HAND, bench.person.drill(artifact, record, bench.engine.keys.open()))
+    artifact.unlink()  # every round writes as much again
+    if bench.s3 is not None:
+        _, snapshot_s, drill_s = checkpoint(bench, "bench-s3")
+        rounds.add(SNAPSHOT_S3, snapshot_s)
+        rounds.add(DRILL_S3, drill_s)
+        bench.s3.empty()
     rounds.add(DUMP, timed(f"{bench.toolset.bindir}/pg_dump -Fc bench | cat >/dev/null", env))
 
 
-def drill_by_hand(bench: Bench, snapshot_id: str, env: dict[str, str]) -> float:
-    """Fetch, decrypt and gunzip into a file, createdb, pg_restore -j2 on the default configuration, count."""
-    bench.work.mkdir(exist_ok=True)
-    copy, plain = bench.work / "copy.odb", bench.work / "plain.dump"
-    _, record = bench.engine.snapshots.show(snapshot_id)
-    keys = bench.engine.keys.open()
-    folder = bench.engine.destinations.list()[0].where
-    began = time.perf_counter()
-    shutil.copyfile(Path(folder) / record.object_key, copy)
-    with plain.open("wb") as out, copy.open("rb") as source:
-        open_object(
-            iter(lambda: source.read(1 << 20), b""),
-            record,
-            keys,
-            write=out.write,
-            cancel=CancelToken(),
-            on_progress=lambda _sealed, _plain: None,
-        )
-    programs = bench.toolset.bindir
-    timed(f"{programs}/createdb -T template0 by_hand", env)
-    timed(f"{programs}/pg_restore -j2 -d by_hand {plain}", env)
-    with psycopg.connect(bench.admin.url("by_hand")) as conn:
-        for name in ("account", "event", "document"):
-            conn.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(name)))
-    seconds = time.perf_counter() - began
-    timed(f"{programs}/dropdb by_hand", env)
-    copy.unlink()
-    plain.unlink()
-    return seconds
+def checkpoint(bench: Bench, connection: str) -> tuple[str, float, float]:
+    """One checkpoint by the worker: the snapshot's id, seconds of the snapshot and of its drill."""
+    ended = follow(bench.engine, bench.engine.jobs.checkpoint(connection), Talk(as_json=True), None)
+    if ended.state is not JobState.SUCCEEDED:
+        raise SystemExit(f"the checkpoint of {connection} failed: {ended.error}")
+    assert ended.snapshot_id is not None
+    assert ended.drill_id is not None
+    assert ended.started_at is not None
+    with bench.engine.catalog.read() as tx:
+        drill = catalogs.drills.get(tx, ended.drill_id)
+    # the drill begins when the snapshot has been registered
+    return ended.snapshot_id, (drill.started_at - ended.started_at).total_seconds(), drill.restore_s
 
 
 def libpq(bench: Bench) -> dict[str, str]:
@@ -201,7 +202,9 @@ def table(rounds: Rounds, size: int, peak: int, toolset: Toolset, count: int) ->
     rows = [
         (SNAPSHOT, FLOOR, "≤ 1.15"),
         (SNAPSHOT, DUMP, "≤ 0.33"),
+        (SNAPSHOT_S3, FLOOR, "≤ 1.25"),
         (DRILL, BY_HAND, "≤ 0.85"),
+        (DRILL_S3, BY_HAND, ""),
     ]
     sandbox = isolation.choose(required=False, drill_user=isolation.drill_user()).facts.sandbox
     lines = [
@@ -212,6 +215,8 @@ def table(rounds: Rounds, size: int, peak: int, toolset: Toolset, count: int) ->
         "|---|---|---|---|---|---|",
     ]
     for subject, peer, goal in rows:
+        if subject not in rounds.seconds:
+            continue
         ratios = rounds.ratios(subject, peer)
         lines.append(
             f"| {subject} | {rounds.median(subject):.2f} | {peer} | {rounds.median(peer):.2f} |"

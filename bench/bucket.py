@@ -1,0 +1,51 @@
+"""A real S3 server on this machine, over https with a private CA: the one of the tests, where Ceph is installed."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.model import BucketKey, BucketKeys, BucketSpec
+from tests.fixtures.ceph import PROGRAMS, Ceph, free_port
+
+
+@dataclass(frozen=True, slots=True)
+class S3:
+    """A bucket of its own on the running server."""
+
+    server: Ceph
+    spec: BucketSpec
+    keys: BucketKeys
+
+    def empty(self) -> None:
+        """Remove every object: the server keeps them in memory."""
+        client = self.server.client()
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=self.spec.bucket):
+            for found in page.get("Contents", ()):
+                client.delete_object(Bucket=self.spec.bucket, Key=found["Key"])
+
+
+def absent() -> str | None:
+    """What is missing for a server, in words; None when it can be started."""
+    missing = [program for program in PROGRAMS if shutil.which(program) is None]
+    return f"no {', '.join(missing)} on this machine" if missing else None
+
+
+@contextmanager
+def s3_server() -> Iterator[S3]:
+    """Ceph's gateway, ended and gone after the block."""
+    place = Path(tempfile.mkdtemp(prefix="odbceph-"))
+    key = BucketKey(f"BENCH{secrets.token_hex(7).upper()}", secrets.token_hex(20))
+    server = Ceph(place, free_port(), free_port(), "", key)
+    try:
+        server.start()
+        spec = BucketSpec(server.bucket(), provider="ceph", endpoint=server.https, prefix="bench", ca_pem=server.ca_pem)
+        yield S3(server, spec, BucketKeys(key))
+    finally:
+        server.stop()
+        shutil.rmtree(place, ignore_errors=True)
