@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -15,10 +14,8 @@ from engine.postgres import cluster
 from tests.fixtures.fire import Field, working
 
 
-@contextmanager
-def no_cluster(*_: object, **__: object) -> Iterator[None]:
+def no_cluster(*_: object, **__: object) -> NoReturn:
     raise CouldNotVerify("drill.scratch", "the scratch server could not be started")
-    yield
 
 
 @pytest.mark.parametrize(
