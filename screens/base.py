@@ -227,7 +227,7 @@ class Page(Face[None]):
 
     def take(self, overview: Overview) -> None:
         """A look of the poller."""
-        if not self.is_attached:  # the program is about to end
+        if not self.query("#status"):  # not composed yet, or about to go
             return
         self.query_one("#status", Say).show(present.status_line(overview))
         self.look(overview)

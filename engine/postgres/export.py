@@ -7,7 +7,7 @@ and count alike: a false proof.
 
 The locks are why there are two sessions. Whoever wants to alter a table while the guard holds it waits, and everybody
 who comes later waits behind him: pg_dump too, for ever. The guard can let go without losing the snapshot; what then
-happens to a table before pg_dump has locked it shows in its file's number, and spoils the attempt.
+happens to a table before pg_dump has locked it shows in its file's number or its columns, and spoils the attempt.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class Exporter:
         )
 
     def admit(self, exported: ExportedSnapshot, child: Child) -> bool:
-        """Wait until pg_dump holds its own locks; False when a table was rewritten before, and the attempt is spoilt.
+        """Wait until pg_dump holds its own locks; False when a table was altered before, and the attempt is spoilt.
 
         pg_dump writes its first byte after it has locked everything. Whenever it is seen waiting for a lock, guard and
         exporter let those go first who wait for them, and the exporter queues behind pg_dump.

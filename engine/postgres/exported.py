@@ -33,10 +33,13 @@ WHERE c.relkind = 'r' AND EXISTS (
 ORDER BY c.oid, a.attlen < 0, a.attlen, a.attnum
 """
 _FILES = """
-SELECT n.nspname::text, c.relname::text, c.oid::text || '/' || c.relfilenode::text
+SELECT n.nspname::text, c.relname::text, c.oid::text || '/' || c.relfilenode::text || '/' || coalesce((
+  SELECT pg_catalog.sum(pg_catalog.hashtextextended(a.attname::text, a.attnum))
+  FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0)::text, '')
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p')
 """
+"""A dropped column gets another name, so that the names tell added, renamed and dropped ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +153,7 @@ def closer(conn: Connection) -> Callable[[], None]:
 
 
 def read_files(conn: Connection) -> dict[tuple[str, str], str]:
-    """Identity and file of every table as this session sees them now. Raises psycopg.Error."""
+    """Identity, file and columns of every table as this session sees them now. Raises psycopg.Error."""
     return {(str(schema), str(table)): str(file) for schema, table, file in conn.execute(_FILES.encode()).fetchall()}
 
 

@@ -14,9 +14,9 @@ _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
 _ARENAS = 1
-_OWN_MAPPING_BYTES = 4 << 20
+_OWN_MAPPING_BYTES = 2 << 20
 """What is at least as large goes back to the system at once: parts of an upload, ranges of a download."""
-_KEPT_BYTES = 16 << 20
+_KEPT_BYTES = 6 << 20
 """What may lie free for the next block: a page that is given back and asked for again costs more than its cipher."""
 
 

@@ -206,6 +206,7 @@ def test_a_missing_field_is_said_where_it_is(history: History) -> None:
     play(history, scene)
 
 
+@pytest.mark.slow
 def test_a_real_bucket_goes_through_every_step(history: History, ceph: Ceph) -> None:
     bucket = ceph.bucket()
 
@@ -227,6 +228,7 @@ def test_a_real_bucket_goes_through_every_step(history: History, ceph: Ceph) -> 
     play(history, scene)
 
 
+@pytest.mark.slow
 def test_new_keys_are_tried_before_they_take_the_place_of_the_old(history: History) -> None:
     spec = buckets.settled(BucketSpec("acme", provider="ceph", endpoint="http://127.0.0.1:9"))
     old = BucketKeys(BucketKey("AKIAOLD", "old-secret"))

@@ -71,7 +71,7 @@ def test_a_phrase_holds_nothing_unseen(text: str) -> None:
         assert made.cells == width
 
 
-@pytest.mark.parametrize("part", range(SLICES))
+@pytest.mark.parametrize("part", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, SLICES))])
 def test_every_page_shows_it_harmlessly(history: History, part: int) -> None:
     history.worker()
     plant(history, STRINGS[part::SLICES])

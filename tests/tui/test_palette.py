@@ -122,6 +122,7 @@ def test_checkpoints_and_drills_by_name(history: History) -> None:
     play(history, scene)
 
 
+@pytest.mark.slow
 def test_every_command_does_something(history: History) -> None:
     """None of them raises, whatever page they are called from."""
     acme(history)

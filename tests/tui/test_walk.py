@@ -125,6 +125,7 @@ async def type_back(pilot: Pilot[None], groups: list[str]) -> None:
         await pilot.press("enter")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 def test_from_nothing_to_a_proven_checkpoint_by_keyboard_alone(
     bare: Bare, server: Admin, size: tuple[int, int]
@@ -181,7 +182,6 @@ def test_a_wrong_code_is_refused_and_the_code_shown_again(bare: Bare) -> None:
         await begun(pilot)
         await pilot.press("y", "enter")
         await until_shown(pilot, "of what you have written down.")
-        await pilot.press("enter")
         for _ in range(GROUPS_ASKED):
             await write(pilot, "bbbb")
             await pilot.press("enter")

@@ -13,7 +13,7 @@ from engine.storage.s3.bucket import Bucket, Head
 from engine.storage.s3.crew import Crew, result_of
 from engine.storage.s3.profiles import MIB
 
-RANGE_BYTES = 4 * MIB
+RANGE_BYTES = 3 * MIB
 READERS = 3
 """Ranges on their way at the same time: with the one that is handed out, four lie in memory."""
 FETCHING = RetryPolicy(attempts=2, first_s=0.2, cap_s=1.0)
