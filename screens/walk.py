@@ -22,7 +22,7 @@ from screens.forms.connection import AddConnection
 from screens.forms.destination import AddDestination
 from screens.phrase import Phrase, Tone
 from screens.walk_words import Step
-from screens.widgets.bar import confirm
+from screens.widgets.bar import Bar, confirm
 from screens.widgets.fields import Field, Text
 from screens.widgets.lines import Lines
 from screens.widgets.nav import Nav
@@ -114,7 +114,7 @@ class WalkPage(Page):
         board = self.query_one("#walk-text", Lines)
         board.show(*self._text())
         board.set_class(bool(asked), "short")
-        if not asked:
+        if not asked and not self.query_one(Bar).asking:
             board.focus()
         self.refresh_bindings()
 

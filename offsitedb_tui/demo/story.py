@@ -150,8 +150,7 @@ def _worker(held: HeldKey | None, home: Path, cancel: CancelToken) -> Iterator[C
 
 def _console(talk: Talk, made: _Made, home: Path) -> None:
     """The console on the demo's installation, while its source and worker live."""
-    talk.say("Enter opens the console on this installation (in it: c takes a checkpoint, ? helps, q leaves);")
-    talk.say("^C ends the demo here.")
+    talk.say("Enter opens the console here (c checkpoint, ? help, q leave); ^C ends the demo.")
     try:
         input()
     except (KeyboardInterrupt, EOFError):
