@@ -48,6 +48,7 @@ SNAPSHOT = "snapshot to a folder"
 SNAPSHOT_S3 = "snapshot to S3 over https"
 DRILL = "drill"
 DRILL_S3 = "drill from S3 over https"
+SERVER_S3 = "the S3 server's processor time"
 BY_HAND = "drill by hand"
 HERE = "here"
 THERE = "there"
@@ -133,7 +134,9 @@ def one_round(bench: Bench, rounds: Rounds) -> None:
     rounds.add(BY_HAND, bench.person.drill(artifact, record, bench.engine.keys.open()))
     artifact.unlink()  # every round writes as much again
     if bench.s3 is not None:
+        before_s = bench.s3.processor_s()
         _, snapshot_s, drill_s = checkpoint(bench, "bench-s3")
+        rounds.add(SERVER_S3, bench.s3.processor_s() - before_s)
         rounds.add(SNAPSHOT_S3, snapshot_s)
         rounds.add(DRILL_S3, drill_s)
         bench.s3.empty()
@@ -222,6 +225,11 @@ def table(rounds: Rounds, size: int, peak: int, toolset: Toolset, count: int) ->
             f"| {subject} | {rounds.median(subject):.2f} | {peer} | {rounds.median(peer):.2f} |"
             f" {rounds.ratio(subject, peer):.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f}) | {goal} |"
         )
+    if SERVER_S3 in rounds.seconds:
+        lines += [
+            "",
+            f"The S3 server runs on the same cores: snapshot and drill cost it {rounds.median(SERVER_S3):.2f} s.",
+        ]
     lines += ["", f"Peak resident set of the worker process over all rounds: {peak / 2**20:.0f} MiB (goal: 150 MiB)."]
     return "\n".join(lines) + "\n"
 

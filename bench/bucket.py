@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.pairs import processor_seconds
 from engine.model import BucketKey, BucketKeys, BucketSpec
 from tests.fixtures.ceph import PROGRAMS, Ceph, free_port
 
@@ -21,6 +22,10 @@ class S3:
     server: Ceph
     spec: BucketSpec
     keys: BucketKeys
+
+    def processor_s(self) -> float:
+        """Processor seconds of the server's processes so far: they share the machine with what is measured."""
+        return sum(processor_seconds(process.pid) for process in self.server.processes.values())
 
     def empty(self) -> None:
         """Remove every object: the server keeps them in memory."""
