@@ -23,12 +23,17 @@ from engine.evidence.manifests import Manifest, read_manifest, write_manifest
 from engine.evidence.receipts import Receipt, read_receipt, signed_bytes, write_receipt
 from engine.evidence.signer import Signer, allowed_signers
 from engine.model import (
+    CheckResult,
     Counts,
     Failure,
+    FingerprintResult,
     Isolation,
     Normalised,
     NotCaptured,
     Skip,
+    StructureCount,
+    StructureDifference,
+    StructureResult,
     TableResult,
     Timings,
     Verdict,
@@ -69,6 +74,11 @@ RECEIPT = Receipt(
     not_captured=(NotCaptured("table", "secret.t", "no right", None),),
     toc_entries=42,
     previous_receipt_sha256=None,
+    structure=StructureResult(
+        (StructureCount("index", 3, 2),), (StructureDifference("index", "public.i", "valid", ""),)
+    ),
+    fingerprints=(FingerprintResult("public", "orders", "12", "12"),),
+    checks=(CheckResult("newest", "SELECT 1", "1", "1", passed=True),),
 )
 
 MANIFEST = Manifest(
@@ -92,6 +102,16 @@ def test_a_receipt_is_read_as_it_was_written() -> None:
     assert hashlib.sha256(text.encode()).hexdigest() == sha256
     assert write_receipt(RECEIPT, SIGNER) == (text, sha256)
     assert set(json.loads(text)) == {"receipt", "signature"}
+
+
+def test_a_receipt_of_the_first_version_is_still_read() -> None:
+    old = replace(RECEIPT, v=1, structure=None, fingerprints=(), checks=())
+    text, _ = write_receipt(old, SIGNER)
+    assert not {"structure", "fingerprints", "checks"} & json.loads(text)["receipt"].keys()
+    assert read_receipt(text, SIGNER.public_hex) == old
+    for version in (0, 3):
+        with pytest.raises(FormatError):
+            read_receipt(write_receipt(replace(RECEIPT, v=version), SIGNER)[0], SIGNER.public_hex)
 
 
 def test_durations_are_written_in_milliseconds() -> None:

@@ -30,6 +30,8 @@ def add(tx: Tx, record: ConnectionRecord) -> None:
             tested_at=record.tested_at,
             proof_target_s=record.proof_target_s,
             restore_target_s=record.restore_target_s,
+            fingerprint=record.fingerprint,
+            scratch_server_id=record.scratch_server_id,
         )
     )
 
@@ -140,4 +142,6 @@ def _record(row: Row[Any]) -> ConnectionRecord:
         tested_at=row.tested_at,
         proof_target_s=row.proof_target_s,
         restore_target_s=row.restore_target_s,
+        fingerprint=row.fingerprint,
+        scratch_server_id=row.scratch_server_id,
     )

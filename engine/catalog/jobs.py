@@ -62,6 +62,7 @@ def create(tx: Tx, job: Job) -> None:
             error=_json(job.error),
             object_key=job.object_key,
             progress=_json(job.progress),
+            request_sealed=job.request_sealed,
         )
     )
 
@@ -189,7 +190,7 @@ def settle(
         raise Internal("internal.error", f"a job cannot be settled as {state}")
     values: dict[str, object] = {"state": state.value, "lease_until": None, "error": _json(error)}
     if state.ended:
-        values["finished_at"] = now
+        values |= {"finished_at": now, "request_sealed": None}
     if drill_id is not None:
         values["drill_id"] = drill_id
     _held(tx, job_id, fence, _mine(job_id, fence).values(**values))
@@ -203,7 +204,9 @@ def requeue(tx: Tx, job_id: str, fence: int, now: datetime, error: JobError | No
     """
     cancelled = _mine(job_id, fence).where(table.c.cancel_requested_at.is_not(None))
     if tx.change(
-        cancelled.values(state=JobState.CANCELLED.value, lease_until=None, finished_at=now, error=_json(error))
+        cancelled.values(
+            state=JobState.CANCELLED.value, lease_until=None, finished_at=now, error=_json(error), request_sealed=None
+        )
     ):
         job_tables.clear(tx, job_id)
         return
@@ -236,9 +239,10 @@ def expire(tx: Tx, now: datetime) -> list[Job]:
         gave_up = replace(error, hint=f"{MAX_ATTEMPTS} workers died over it; read their logs, then start the job anew.")
         values: dict[str, object] = {"crashes": row.crashes + 1, "fence": table.c.fence + 1, "lease_until": None}
         if row.cancel_requested_at is not None:
-            values |= {"state": JobState.CANCELLED.value, "finished_at": now}
+            values |= {"state": JobState.CANCELLED.value, "finished_at": now, "request_sealed": None}
         elif row.crashes + 1 >= MAX_ATTEMPTS:
-            values |= {"state": JobState.FAILED.value, "finished_at": now, "error": _json(gave_up)}
+            values |= {"state": JobState.FAILED.value, "finished_at": now, "request_sealed": None}
+            values["error"] = _json(gave_up)
         else:
             values |= {"state": JobState.QUEUED.value, "worker_id": None, "progress": None, "error": _json(error)}
         tx.change(update(table).where(table.c.id == row.id).values(**values))
@@ -255,7 +259,7 @@ def request_cancel(tx: Tx, job_id: str, now: datetime) -> Job:
     asked = update(table).where(table.c.id == job_id, table.c.cancel_requested_at.is_(None))
     tx.change(
         asked.where(table.c.state.in_(_CLAIMABLE)).values(
-            state=JobState.CANCELLED.value, cancel_requested_at=now, finished_at=now
+            state=JobState.CANCELLED.value, cancel_requested_at=now, finished_at=now, request_sealed=None
         )
     )
     tx.change(asked.where(table.c.state == JobState.RUNNING.value).values(cancel_requested_at=now))
@@ -320,4 +324,5 @@ def _record(row: Row[Any]) -> Job:
         error=error,
         object_key=row.object_key,
         progress=progress,
+        request_sealed=row.request_sealed,
     )

@@ -129,6 +129,8 @@ connections = Table(
     Column("last_seq", BigInteger, nullable=False, server_default=text("0")),
     Column("proof_target_s", Float),
     Column("restore_target_s", Float),
+    Column("scratch_server_id", Text),
+    Column("fingerprint", Boolean, nullable=False, server_default=false()),
 )
 Index(
     "uq_connections_live_name",
@@ -138,6 +140,36 @@ Index(
     postgresql_where=text("removed_at IS NULL"),
 )
 Index("ix_connections_destination_id", connections.c.destination_id)
+
+scratch_servers = Table(
+    "scratch_servers",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("conninfo_sealed", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("tested_at", Instant),
+    Column("removed_at", Instant),
+)
+"""Servers that drills may restore into instead of a cluster of their own."""
+Index(
+    "uq_scratch_servers_live_name",
+    scratch_servers.c.name,
+    unique=True,
+    sqlite_where=text("removed_at IS NULL"),
+    postgresql_where=text("removed_at IS NULL"),
+)
+
+checks = Table(
+    "checks",
+    metadata,
+    Column("connection_id", Text, ForeignKey("connections.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("query", Text, nullable=False),
+    Column("expect", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+)
+"""Questions that an operator has every restored copy asked, each with the answer that is expected."""
 
 # The job of a snapshot or drill is not a foreign key: a catalog rebuilt from a destination has no jobs.
 snapshots = Table(
@@ -199,7 +231,12 @@ jobs = Table(
     "jobs",
     metadata,
     Column("id", Text, primary_key=True),
-    Column("kind", Text, CheckConstraint("kind IN ('checkpoint', 'drill')", name="kind"), nullable=False),
+    Column(
+        "kind",
+        Text,
+        CheckConstraint("kind IN ('checkpoint', 'drill', 'restore', 'prune', 'report')", name="kind"),
+        nullable=False,
+    ),
     Column("connection_id", Text, ForeignKey("connections.id"), nullable=False),
     Column("snapshot_id", Text, ForeignKey("snapshots.id", deferrable=True, initially="DEFERRED")),
     Column("drill_id", Text, ForeignKey("drills.id", deferrable=True, initially="DEFERRED")),
@@ -222,7 +259,9 @@ jobs = Table(
     Column("error", Text),
     Column("object_key", Text),
     Column("progress", Text),
+    Column("request_sealed", Text),
 )
+"""``request_sealed``: what a restore was asked for, its target's connection string included; gone when it has ended."""
 Index(
     "uq_jobs_running_checkpoint",
     jobs.c.connection_id,
@@ -253,6 +292,21 @@ job_tables = Table(
     Column("done", Boolean, nullable=False),
 )
 """Rows of each table while a restore runs; gone when the job is settled: the receipt says what came of it."""
+
+restores = Table(
+    "restores",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("job_id", Text, nullable=False),
+    Column("snapshot_id", Text, ForeignKey("snapshots.id"), nullable=False),
+    Column("target", Text, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("finished_at", Instant, nullable=False),
+    Column("equal", Boolean, nullable=False),
+    Column("outcome", Text, nullable=False),
+)
+"""Restores into servers of the user's, as they ended. ``outcome`` is the record with every table."""
+Index("ix_restores_finished_at", restores.c.finished_at)
 
 workers = Table(
     "workers",

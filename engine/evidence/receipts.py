@@ -9,17 +9,22 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+from engine.codec import from_plain, to_plain
 from engine.errors import FormatError
 from engine.evidence import canonical, sshsig
 from engine.evidence.signer import Signer, verify
 from engine.model import (
+    CheckResult,
     Counts,
     Failure,
+    FingerprintResult,
     Isolation,
     Normalised,
     NotCaptured,
     Skip,
+    StructureResult,
     TableResult,
     Timings,
     TlsFacts,
@@ -27,7 +32,9 @@ from engine.model import (
     Versions,
 )
 
-VERSION = 1
+VERSION = 2
+_SINCE_2 = ("structure", "fingerprints", "checks")
+"""Fields that a receipt of version 1 does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,9 @@ class Receipt:
     not_captured: tuple[NotCaptured, ...]
     toc_entries: int
     previous_receipt_sha256: str | None
+    structure: StructureResult | None = None
+    fingerprints: tuple[FingerprintResult, ...] = ()
+    checks: tuple[CheckResult, ...] = ()
     v: int = VERSION
 
 
@@ -82,8 +92,8 @@ def write_receipt(receipt: Receipt, signer: Signer) -> tuple[str, str]:
     """
     try:
         rounded = canonical.normalise(Receipt, receipt)
-        signature = signer.sign(sshsig.RECEIPT, canonical.encode(rounded))
-        data = canonical.encode(_Envelope(rounded, signature))
+        signature = signer.sign(sshsig.RECEIPT, signed_bytes(rounded))
+        data = canonical.encode(_written(_Envelope(rounded, signature)))
     except ValueError as e:
         raise FormatError("format.receipt", f"the receipt cannot be written: {e}") from e
     return data.decode("utf-8"), hashlib.sha256(data).hexdigest()
@@ -92,9 +102,10 @@ def write_receipt(receipt: Receipt, signer: Signer) -> tuple[str, str]:
 def read_receipt(text: str, signer_public: str) -> Receipt:
     """The receipt in ``text``, with its signature checked against the key in hex. Raises FormatError format.receipt."""
     try:
-        envelope = canonical.restore(_Envelope, canonical.decode(text.encode("utf-8")))
-        _check_version(envelope.receipt)
-        verify(signer_public, sshsig.RECEIPT, canonical.encode(envelope.receipt), envelope.signature)
+        plain = canonical.decode(text.encode("utf-8"))
+        envelope = from_plain(_Envelope, plain)
+        _check_form(envelope, plain)
+        verify(signer_public, sshsig.RECEIPT, signed_bytes(envelope.receipt), envelope.signature)
     except ValueError as e:
         raise FormatError("format.receipt", f"the receipt is not what was written: {e}") from e
     return envelope.receipt
@@ -102,9 +113,22 @@ def read_receipt(text: str, signer_public: str) -> Receipt:
 
 def signed_bytes(receipt: Receipt) -> bytes:
     """What the signature covers: for ``ssh-keygen -Y verify -n offsitedb-receipt``."""
-    return canonical.encode(receipt)
+    return canonical.encode(_fields(receipt))
 
 
-def _check_version(receipt: Receipt) -> None:
-    if receipt.v != VERSION:
-        raise ValueError(f"version {receipt.v} is not known")
+def _written(envelope: _Envelope) -> dict[str, Any]:
+    return {"receipt": _fields(envelope.receipt), "signature": envelope.signature}
+
+
+def _fields(receipt: Receipt) -> dict[str, Any]:
+    """The fields that a receipt of this version has."""
+    plain: dict[str, Any] = to_plain(receipt)
+    return plain if receipt.v > 1 else {name: value for name, value in plain.items() if name not in _SINCE_2}
+
+
+def _check_form(envelope: _Envelope, plain: object) -> None:
+    """Raise ValueError for a version that is not known, and for what writing it again would not give."""
+    if envelope.receipt.v not in (1, VERSION):
+        raise ValueError(f"version {envelope.receipt.v} is not known")
+    if canonical.encode(_written(envelope)) != canonical.encode(plain):
+        raise ValueError("a field is missing or has another form")

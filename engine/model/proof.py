@@ -34,6 +34,8 @@ class TableCount:
     rows: int
     only_rows: str | None = None
     group: bool = False
+    fingerprint: str | None = None
+    """Content, whatever the order of the rows; None where it was not asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from enum import StrEnum
 from engine.model.bucket import BucketSpec, SealedKeys
 from engine.model.proof import Counts, TableCount, Verdict, Versions
 from engine.model.source import Dependant, NotCaptured, RestoreNeeds, TlsFacts
+from engine.model.structure import Structure
 
 
 class DestinationKind(StrEnum):
@@ -69,6 +70,10 @@ class ConnectionRecord:
     """How old the newest proof may be."""
     restore_target_s: float | None = None
     """How long a restore may take."""
+    fingerprint: bool = False
+    """Whether the content of every table is compared, too."""
+    scratch_server_id: str | None = None
+    """The server that drills restore into instead of a cluster of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,8 @@ class SnapshotDetails:
     database: str
     duration_s: float
     captured_sequences: tuple[tuple[str, str], ...] = ()
+    structure: Structure | None = None
+    """None: captured before structure was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +147,8 @@ class DrillRecord:
 class JobKind(StrEnum):
     CHECKPOINT = "checkpoint"
     DRILL = "drill"
+    RESTORE = "restore"
+    """Into a server of the user's."""
 
 
 class JobState(StrEnum):
@@ -214,6 +223,8 @@ class Job:
     object_key: str | None = None
     """Where the artifact of this attempt is being written, so that what a killed worker left can be removed."""
     progress: JobProgress | None = None
+    request_sealed: str | None = None
+    """What was asked for where that holds a secret (a restore's target); forgotten when the job ends."""
 
 
 @dataclass(frozen=True, slots=True)
