@@ -6,9 +6,11 @@ Without a running worker the job is run here, in this process, for as long as it
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 import time
+from types import FrameType, TracebackType
 
 from engine.errors import OffsiteError, StillRunning
 from engine.model import JobState
@@ -27,16 +29,25 @@ def follow(engine: Engine, job: JobView, talk: Talk, timeout_s: float | None) ->
     line = _Line()
     with _Substitute(engine, job.id, talk) as substitute, line:
         try:
-            return _follow(engine, job, line, substitute, timeout_s)
+            with _Interrupt() as interrupt:
+                return _follow(engine, job, line, substitute, timeout_s, interrupt)
         except KeyboardInterrupt:
             line.clear()
             talk.say(_what_becomes_of_it(job, without_worker=substitute.active))
             raise
 
 
-def _follow(engine: Engine, job: JobView, line: _Line, substitute: _Substitute, timeout_s: float | None) -> JobView:
+def _follow(
+    engine: Engine,
+    job: JobView,
+    line: _Line,
+    substitute: _Substitute,
+    timeout_s: float | None,
+    interrupt: _Interrupt,
+) -> JobView:
     started = time.monotonic()
     while True:
+        interrupt.check()
         now = engine.jobs.get(job.id)
         if now.state.ended or now.state is JobState.BLOCKED:
             return now
@@ -62,6 +73,39 @@ def _what_becomes_of_it(job: JobView, *, without_worker: bool) -> str:
             f" then follow the job with `offsitedb jobs show {short}`."
         )
     return f"Follow it with `offsitedb jobs show {short}`; `offsitedb jobs cancel {short}` stops it."
+
+
+class _Interrupt:
+    """Ctrl-C, heard between two looks.
+
+    Python raises KeyboardInterrupt wherever the main thread is, and in a callback of a library (a weak reference, a
+    finalizer) it is printed and forgotten: the key would do nothing. A second one does what it always does.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._installed = False
+
+    def __enter__(self) -> _Interrupt:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._note)
+            self._installed = True
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._installed:
+            signal.signal(signal.SIGINT, self._before)
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if it was asked for."""
+        if self._asked:
+            raise KeyboardInterrupt
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
 
 
 class _Line:
