@@ -11,7 +11,7 @@ import os
 import select
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,10 +140,12 @@ def scratch_cluster(
     cancel: CancelToken,
     settings: DrillSettings,
     templates: Path | None = None,
+    more_settings: Mapping[str, str] | None = None,
 ) -> Iterator[ScratchCluster]:
     """A server in ``scratch`` that accepts connections, stopped after the block with all its processes.
 
     ``templates``: a private directory on the same file system where initialised data directories are kept.
+    ``more_settings``: server settings on top of ours (what extensions need at the start).
 
     Raises CouldNotVerify ``drill.scratch`` with the server's own words.
     """
@@ -152,7 +154,7 @@ def scratch_cluster(
     alive, held = os.pipe()
     try:
         try:
-            with _spawn_server(scratch, toolset, sandbox, cancel, held, settings.jobs) as child:
+            with _spawn_server(scratch, toolset, sandbox, cancel, held, settings.jobs, more_settings or {}) as child:
                 os.close(held)
                 held = -1
                 try:
@@ -170,12 +172,22 @@ def scratch_cluster(
 
 @contextmanager
 def _spawn_server(
-    scratch: ScratchDir, toolset: ServerPrograms, sandbox: Sandbox, cancel: CancelToken, held: int, jobs: int
+    scratch: ScratchDir,
+    toolset: ServerPrograms,
+    sandbox: Sandbox,
+    cancel: CancelToken,
+    held: int,
+    jobs: int,
+    more: Mapping[str, str],
 ) -> Iterator[Child]:
-    options = _SETTINGS | {
-        "unix_socket_directories": str(scratch.path),
-        "max_parallel_maintenance_workers": str(builders(jobs, _cores())),
-    }
+    options = (
+        _SETTINGS
+        | dict(more)
+        | {
+            "unix_socket_directories": str(scratch.path),
+            "max_parallel_maintenance_workers": str(builders(jobs, _cores())),
+        }
+    )
     arguments = [a for key, value in options.items() for a in ("-c", f"{key}={value}")]
     argv = _sandboxed(scratch, toolset, sandbox, "postgres", "-D", scratch.data, *arguments)
     env = _environment(scratch, toolset)
