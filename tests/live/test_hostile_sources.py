@@ -1,4 +1,4 @@
-"""Databases that attack whoever restores them, captured and drilled for real: nothing runs outside, nothing goes out."""
+"""Databases that attack whoever restores them, drilled for real: nothing runs outside, nothing goes out."""
 
 from __future__ import annotations
 
