@@ -91,12 +91,16 @@ class ScratchCluster:
     server_version: str
     system_identifier: str
 
-    def connect(self, dbname: str = "postgres", *, user: str = SUPERUSER) -> psycopg.Connection[tuple[object, ...]]:
+    def connect(
+        self, dbname: str = "postgres", *, user: str = SUPERUSER, path: str = ""
+    ) -> psycopg.Connection[tuple[object, ...]]:
         """An autocommit session. As superuser never enter a database that an archive was replayed into.
+
+        ``path``: its search_path, empty but in a database that holds nothing yet.
 
         Raises psycopg.Error.
         """
-        return _connect(self.scratch, dbname, user)
+        return _connect(self.scratch, dbname, user, path)
 
     def program(self, name: str, *arguments: str | Path, merged: bool = False) -> list[str]:
         """argv of one of the toolset's programs inside the sandbox.
@@ -304,7 +308,7 @@ def _at_end(alive: int, timeout_ms: int) -> bool:
     return bool(poller.poll(timeout_ms))
 
 
-def _connect(scratch: ScratchDir, dbname: str, user: str) -> psycopg.Connection[tuple[object, ...]]:
+def _connect(scratch: ScratchDir, dbname: str, user: str, path: str = "") -> psycopg.Connection[tuple[object, ...]]:
     return psycopg.connect(
         host=str(scratch.path),
         port=SOCKET_PORT,
@@ -315,7 +319,7 @@ def _connect(scratch: ScratchDir, dbname: str, user: str) -> psycopg.Connection[
         sslmode="disable",
         gssencmode="disable",
         client_encoding="UTF8",
-        options="-c search_path= -c statement_timeout=0 -c lock_timeout=0 -c row_security=off",
+        options=f"-c search_path={path} -c statement_timeout=0 -c lock_timeout=0 -c row_security=off",
     )
 
 

@@ -49,7 +49,8 @@ def prepare_database(
             check_extensions(conn, needs.extensions, major)
             owner = _create_roles(conn, needs)
             skips = _create_database(conn, dbname, owner, needs, major)
-        with cluster.connect(dbname) as conn:
+        # PostGIS's geocoder appends to the session's path and finds its helpers there; nothing of the archive is in yet
+        with cluster.connect(dbname, path="pg_catalog,public") as conn:
             conn.execute(sql.SQL("ALTER SCHEMA public OWNER TO {}").format(sql.Identifier(owner)))
             _check_collations(conn, needs.collations)
             versions, schemas = create_extensions(conn, needs.extensions, owner, major)
