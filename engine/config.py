@@ -38,6 +38,8 @@ class DrillSettings:
     jobs: int = 2
     timeout_s: float = 6 * 3600.0
     statement_timeout_s: float = 3600.0
+    max_scratch_bytes: int = 0
+    """What a drill may write below its scratch directory; 0: 4 times the source's size and 1 GiB more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,7 @@ def _check_ranges(settings: Settings, name: str) -> None:
         ("drill.jobs", settings.drill.jobs, 1, 64),
         ("drill.timeout_s", settings.drill.timeout_s, 10, 7 * 86400),
         ("drill.statement_timeout_s", settings.drill.statement_timeout_s, 1, 7 * 86400),
+        ("drill.max_scratch_bytes", settings.drill.max_scratch_bytes, 0, 1 << 60),
         ("bucket.connect_timeout_s", settings.bucket.connect_timeout_s, 0.1, 600),
         ("bucket.answer_timeout_s", settings.bucket.answer_timeout_s, 1, 3600),
         ("keyring.timeout_s", settings.keyring.timeout_s, 0.1, 300),

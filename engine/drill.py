@@ -21,7 +21,7 @@ from engine import proof
 from engine.cancel import CancelToken
 from engine.catalog import Catalog
 from engine.clock import Clock
-from engine.config import Settings
+from engine.config import DrillSettings, Settings
 from engine.errors import CouldNotVerify, DrillFailed, FormatError, OffsiteError, SourceError, StoreError
 from engine.evidence import chain
 from engine.evidence.receipts import Receipt, write_receipt
@@ -41,7 +41,7 @@ from engine.model import (
     Versions,
 )
 from engine.paths import Paths
-from engine.postgres import cluster, isolation, recount, restore, scratch
+from engine.postgres import cluster, extensions, isolation, recount, restore, scratch, tools
 from engine.postgres.tools import Toolset, pick
 from engine.progress import Phase, Progress, Unit
 from engine.snapshot import Keys, Target, check_manifest, open_object
@@ -57,6 +57,7 @@ class _Evidence:
     toolset: Toolset | None = None
     scratch_version: str | None = None
     settings: dict[str, str] | None = None
+    preloaded: dict[str, str] = field(default_factory=dict)
     toc_entries: int = 0
     tables: tuple[TableResult, ...] = ()
     normalised: tuple[Normalised, ...] = ()
@@ -118,8 +119,9 @@ class Driller:
                             found.toolset,
                             sandbox=sandbox,
                             cancel=cancel,
-                            settings=self._settings.drill,
+                            settings=_bounded(self._settings.drill, details),
                             templates=self._paths.templates,
+                            more_settings=_needed_at_start(found, details),
                         )
                     )
                 except CouldNotVerify:
@@ -199,7 +201,7 @@ class Driller:
                 on_tables=context.report_tables,
             )
         found.normalised, found.skips, found.failures = outcome.normalised, outcome.skips, outcome.failures
-        found.settings = outcome.settings
+        found.settings = outcome.settings | found.preloaded | {"pg_dump": f"sandbox {details.dump_sandbox}"}
         with clock("verify_s"):
             restored = recount.count_rows(server, outcome.dbname, details.tables, cancel, context.report)
         decided = proof.decide(
@@ -329,6 +331,19 @@ class Driller:
             )
             chain.sign_head(tx, keys.signer, self._clock)
         return record
+
+
+def _bounded(settings: DrillSettings, details: SnapshotDetails) -> DrillSettings:
+    """The settings with a bound for the scratch directory, from the size of the source where none is set."""
+    return replace(settings, max_scratch_bytes=settings.max_scratch_bytes or 4 * details.dump_bytes + (1 << 30))
+
+
+def _needed_at_start(found: _Evidence, details: SnapshotDetails) -> dict[str, str]:
+    """Settings for extensions that must be loaded when the server starts; what this host lacks is said later."""
+    assert found.toolset is not None
+    names = [e.name for e in details.needs.extensions if tools.has_extension(found.toolset, e.name)]
+    found.preloaded = extensions.preload_settings(names)
+    return found.preloaded
 
 
 def _blame(found: _Evidence, error: OffsiteError) -> None:

@@ -239,6 +239,7 @@ class SnapshotTaker:
             superuser=facts.superuser,
             database=facts.database,
             duration_s=round(self._clock.monotonic() - started, 3),
+            dump_sandbox=dump.sandbox_for(source.conninfo).facts.sandbox,
         )
         blob = seal_blob(
             keys.master,

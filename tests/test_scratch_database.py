@@ -13,11 +13,11 @@ from engine.config import DrillSettings
 from engine.errors import CouldNotVerify
 from engine.model import CollationNeed, Extension, RestoreNeeds, RoleNeed
 from engine.postgres.cluster import ScratchCluster, scratch_cluster
-from engine.postgres.extensions import ALLOWED
+from engine.postgres.extensions import ALLOWED, DATABASE, preload_settings
 from engine.postgres.isolation import Sandbox
 from engine.postgres.prepare import drop_database, prepare_database
 from engine.postgres.scratch import scratch_directory
-from engine.postgres.tools import Toolset, extension_lacks
+from engine.postgres.tools import Toolset, extension_lacks, has_extension
 from engine.process import RunAs
 from tests.fixtures.drill_parts import NEEDS
 
@@ -28,7 +28,14 @@ pytest_plugins = ("tests.fixtures.drills",)
 def cluster(scratch_root: Path, run_as: RunAs | None, toolset: Toolset, sandbox: Sandbox) -> Iterator[ScratchCluster]:
     with (
         scratch_directory(scratch_root, "0123456789", run_as=run_as) as scratch,
-        scratch_cluster(scratch, toolset, sandbox=sandbox, cancel=CancelToken(), settings=DrillSettings()) as running,
+        scratch_cluster(
+            scratch,
+            toolset,
+            sandbox=sandbox,
+            cancel=CancelToken(),
+            settings=DrillSettings(),
+            more_settings=preload_settings(n for n in ALLOWED if has_extension(toolset, n)),
+        ) as running,
     ):
         yield running
 
@@ -101,6 +108,6 @@ def test_every_extension_of_the_list_that_is_here_can_be_created(cluster: Scratc
     loadable = [(str(n), str(v)) for n, v in rows if str(n) in ALLOWED and not extension_lacks(toolset, str(n))]
     extensions = tuple(Extension(n, v, "public") for n, v in loadable)
     assert extensions
-    prepared = prepare_database(cluster, "all", replace(NEEDS, extensions=extensions))
-    assert show(cluster, "all", "SELECT count(*)::int FROM pg_extension") == len(extensions) + 1
+    prepared = prepare_database(cluster, DATABASE, replace(NEEDS, extensions=extensions))
+    assert show(cluster, DATABASE, "SELECT count(*)::int FROM pg_extension") == len(extensions) + 1
     assert {"c", "internal"} <= prepared.ground.untrusted_languages

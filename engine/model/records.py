@@ -99,6 +99,8 @@ class SnapshotDetails:
     captured_sequences: tuple[tuple[str, str], ...] = ()
     structure: Structure | None = None
     """None: captured before structure was."""
+    dump_sandbox: str = "none"
+    """What pg_dump ran in."""
 
 
 @dataclass(frozen=True, slots=True)

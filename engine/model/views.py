@@ -241,3 +241,5 @@ class Doctor:
     isolation: Isolation
     isolation_policy: str
     problems: tuple[str, ...]
+    isolation_missing: tuple[str, ...] = ()
+    """Why nothing stronger than ``isolation`` is in force; empty when it is the strongest."""

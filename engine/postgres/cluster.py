@@ -11,7 +11,7 @@ import os
 import select
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,12 +91,16 @@ class ScratchCluster:
     server_version: str
     system_identifier: str
 
-    def connect(self, dbname: str = "postgres", *, user: str = SUPERUSER) -> psycopg.Connection[tuple[object, ...]]:
+    def connect(
+        self, dbname: str = "postgres", *, user: str = SUPERUSER, path: str = ""
+    ) -> psycopg.Connection[tuple[object, ...]]:
         """An autocommit session. As superuser never enter a database that an archive was replayed into.
+
+        ``path``: its search_path, empty but in a database that holds nothing yet.
 
         Raises psycopg.Error.
         """
-        return _connect(self.scratch, dbname, user)
+        return _connect(self.scratch, dbname, user, path)
 
     def program(self, name: str, *arguments: str | Path, merged: bool = False) -> list[str]:
         """argv of one of the toolset's programs inside the sandbox.
@@ -140,10 +144,12 @@ def scratch_cluster(
     cancel: CancelToken,
     settings: DrillSettings,
     templates: Path | None = None,
+    more_settings: Mapping[str, str] | None = None,
 ) -> Iterator[ScratchCluster]:
     """A server in ``scratch`` that accepts connections, stopped after the block with all its processes.
 
     ``templates``: a private directory on the same file system where initialised data directories are kept.
+    ``more_settings``: server settings on top of ours (what extensions need at the start).
 
     Raises CouldNotVerify ``drill.scratch`` with the server's own words.
     """
@@ -152,7 +158,7 @@ def scratch_cluster(
     alive, held = os.pipe()
     try:
         try:
-            with _spawn_server(scratch, toolset, sandbox, cancel, held, settings.jobs) as child:
+            with _spawn_server(scratch, toolset, sandbox, cancel, held, settings.jobs, more_settings or {}) as child:
                 os.close(held)
                 held = -1
                 try:
@@ -170,12 +176,22 @@ def scratch_cluster(
 
 @contextmanager
 def _spawn_server(
-    scratch: ScratchDir, toolset: ServerPrograms, sandbox: Sandbox, cancel: CancelToken, held: int, jobs: int
+    scratch: ScratchDir,
+    toolset: ServerPrograms,
+    sandbox: Sandbox,
+    cancel: CancelToken,
+    held: int,
+    jobs: int,
+    more: Mapping[str, str],
 ) -> Iterator[Child]:
-    options = _SETTINGS | {
-        "unix_socket_directories": str(scratch.path),
-        "max_parallel_maintenance_workers": str(builders(jobs, _cores())),
-    }
+    options = (
+        _SETTINGS
+        | dict(more)
+        | {
+            "unix_socket_directories": str(scratch.path),
+            "max_parallel_maintenance_workers": str(builders(jobs, _cores())),
+        }
+    )
     arguments = [a for key, value in options.items() for a in ("-c", f"{key}={value}")]
     argv = _sandboxed(scratch, toolset, sandbox, "postgres", "-D", scratch.data, *arguments)
     env = _environment(scratch, toolset)
@@ -292,7 +308,7 @@ def _at_end(alive: int, timeout_ms: int) -> bool:
     return bool(poller.poll(timeout_ms))
 
 
-def _connect(scratch: ScratchDir, dbname: str, user: str) -> psycopg.Connection[tuple[object, ...]]:
+def _connect(scratch: ScratchDir, dbname: str, user: str, path: str = "") -> psycopg.Connection[tuple[object, ...]]:
     return psycopg.connect(
         host=str(scratch.path),
         port=SOCKET_PORT,
@@ -303,7 +319,7 @@ def _connect(scratch: ScratchDir, dbname: str, user: str) -> psycopg.Connection[
         sslmode="disable",
         gssencmode="disable",
         client_encoding="UTF8",
-        options="-c search_path= -c statement_timeout=0 -c lock_timeout=0 -c row_security=off",
+        options=f"-c search_path={path} -c statement_timeout=0 -c lock_timeout=0 -c row_security=off",
     )
 
 

@@ -6,23 +6,26 @@ true is in ``engine.postgres.export``.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import TracebackType
 
 from engine.cancel import CancelToken
 from engine.clock import Clock
 from engine.errors import OffsiteError, SourceError
-from engine.model import TableCount
+from engine.model import Isolation, TableCount
 from engine.postgres import passfile
 from engine.postgres.conninfo import Conninfo
 from engine.postgres.export import ATTEMPTS, open_exporter
 from engine.postgres.exported import ExportedSnapshot, Plan
+from engine.postgres.isolation import Sandbox, choose
 from engine.postgres.tools import Toolset, environment
 from engine.process import Child, clean_environment, spawn
 
@@ -92,8 +95,12 @@ def _spawn(
     lock_timeout_s: float,
     cancel: CancelToken,
 ) -> Iterator[Child]:
-    """The password goes through a sealed memfd, host and database through the environment: nothing is on argv."""
-    argv: list[str] = [
+    """The password goes through a sealed memfd, host and database through the environment: nothing is on argv.
+
+    The address is the one that the exporter reached: the snapshot exists on that server alone, and a name that only a
+    service of this host can resolve could not be looked up in the sandbox.
+    """
+    program: list[str] = [
         *_with_larger_output(),
         str(toolset.bindir / "pg_dump"),
         "-Fc",
@@ -105,16 +112,53 @@ def _spawn(
         *exported.plan.flags,
     ]
     if exported.snapshot_id is not None:
-        argv.append(f"--snapshot={exported.snapshot_id}")
+        program.append(f"--snapshot={exported.snapshot_id}")
+    argv = sandboxed(program, conninfo, toolset)
     with passfile.password_file(conninfo) as handed:
         env = clean_environment(
             environment(toolset)
             | passfile.libpq_environment(conninfo, passfile_path=handed.path, application_name=application_name)
+            | exported.address()
         )
         with spawn(
             argv, name="pg_dump", cancel=cancel, env=env, pass_fds=handed.pass_fds, pipe_bytes=_PIPE_BYTES
         ) as child:
             yield child
+
+
+def sandbox_for(conninfo: Conninfo) -> Sandbox:
+    """What pg_dump runs in: the drill's kind of sandbox, with network, as our own user; none where that cannot reach
+    the source (a socket that only root's capabilities reach)."""
+    sandbox = choose(required=False, drill_user=None)
+    socket = _socket_directory(conninfo)
+    if socket is not None and not _enters(socket):
+        return Sandbox(Isolation(sandbox.facts.user, "host", "none"), None)
+    return sandbox
+
+
+def sandboxed(argv: Sequence[str], conninfo: Conninfo, toolset: Toolset) -> list[str]:
+    """``argv`` in it. It sees PostgreSQL's programs, the CA file and the socket, and may write nowhere."""
+    seen = [toolset.bindir.parent, toolset.libdir, _socket_directory(conninfo)]
+    seen.append(Path(conninfo.ca_file) if conninfo.ca_file and Path(conninfo.ca_file).is_file() else None)
+    readable = tuple(sorted({path for path in seen if path is not None}))
+    return sandbox_for(conninfo).wrap(argv, writable=(), readable=readable, network=True)
+
+
+def _socket_directory(conninfo: Conninfo) -> Path | None:
+    host = conninfo.host or ""
+    return Path(host) if host.startswith("/") else None
+
+
+def _enters(directory: Path) -> bool:
+    """Whether our user may pass through ``directory`` without root's capabilities, which the sandbox takes away."""
+    try:
+        stat = directory.stat()
+    except OSError:
+        return False
+    if os.geteuid() != 0:
+        return os.access(directory, os.X_OK)
+    mine = 0o100 if stat.st_uid == 0 else 0o010 if stat.st_gid == 0 else 0o001
+    return bool(stat.st_mode & mine)
 
 
 def _with_larger_output() -> list[str]:
@@ -135,6 +179,8 @@ def finish_dump(child: Child) -> None:
         status = child.wait()
     if status == 0:
         return
+    if status > 128:
+        status = 128 - status  # a sandbox reports the signal that ended its program in this way
     words = _last_words(child.stderr_tail())
     how = f"exit status {status}" if status > 0 else f"ended by signal {-status}"
     code = "pg.permission" if "permission denied" in words else "pg.dump-failed"

@@ -73,6 +73,12 @@ class ExportedSnapshot:
         """``exact`` unless this server cannot export a snapshot at all."""
         return Counts.EXACT if self.snapshot_id is not None else Counts.NONE
 
+    def address(self) -> dict[str, str]:
+        """The address that this session is connected to, as a variable for libpq; nothing for a socket."""
+        where = self._conn.info.hostaddr
+        named = self._conninfo.host and not self._conninfo.host.startswith("/")
+        return {"PGHOSTADDR": where} if named and where else {}
+
     def count(self, cancel: CancelToken) -> tuple[TableCount, ...]:
         """Rows of every captured table in the snapshot; leaves that may trade rows are summed at their root.
 

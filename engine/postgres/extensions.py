@@ -7,13 +7,16 @@ rights that a drill must not have.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import psycopg
 from psycopg import sql
 
 from engine.errors import CouldNotVerify
 from engine.model import Extension, Normalised
+
+DATABASE = "offsitedb_drill"
+"""The database that a drill replays into; pg_cron has to know its name when the server starts."""
 
 _CONTRIB_NAMES = (
     "adminpack amcheck autoinc bloom btree_gin btree_gist citext cube dblink dict_int dict_xsyn earthdistance file_fdw"
@@ -75,6 +78,29 @@ _PACKAGED = {
 }
 ALLOWED = _CONTRIB | _LANGUAGES.keys() | _PACKAGED.keys()
 """Extensions that a drill creates."""
+
+
+_PRELOADED: dict[str, dict[str, str]] = {
+    # extension whose library must be there when the server starts -> what keeps it from doing anything by itself
+    "pg_stat_statements": {},
+    "pgaudit": {},
+    "pg_cron": {
+        "cron.database_name": DATABASE,
+        "cron.launch_active_jobs": "off",
+        "cron.log_run": "off",
+    },
+}
+
+
+def preload_settings(names: Iterable[str]) -> dict[str, str]:
+    """Server settings without which ``names`` (extensions that this host has) cannot be created; no others ever."""
+    wanted = sorted(_PRELOADED.keys() & set(names))
+    if not wanted:
+        return {}
+    settings = {"shared_preload_libraries": ",".join(wanted)}
+    for name in wanted:
+        settings |= _PRELOADED[name]
+    return settings
 
 
 def check_extensions(conn: psycopg.Connection[tuple[object, ...]], extensions: Sequence[Extension], major: int) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import os
 import pwd
+import resource
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -25,9 +26,13 @@ from engine.process import RunAs, run
 DRILL_USER = "offsitedb-drill"
 """The OS user that scratch clusters run as in a root installation. Never ``nobody``: other services share that one."""
 
+_KINDS = (("bubblewrap", "bwrap"), ("unshare", "unshare"))
 _TRY_TIMEOUT_S = 20.0
 _FILE_SIZE_BYTES = 4 << 30  # PostgreSQL cuts its own files at 1 GiB; nothing else has business being larger
 _PROCESSES = 1024
+_OPEN_FILES = 8192
+_MEMORY_BYTES = 2 << 30
+"""A process of a drill may have this much private memory, or half of the machine's where that is more."""
 _SEARCH = os.environ.get("PATH", "") + ":/usr/sbin:/usr/bin:/sbin:/bin"
 _HOST_LINKS = ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _HOST_FILES = (
@@ -77,7 +82,7 @@ class Sandbox:
         cannot hide the rest). ``passwd``: a file to show as ``/etc/passwd``, so that PostgreSQL finds its user.
         ``network``: leave the host's network in reach (pg_dump needs it).
         """
-        limited = [*_limits(self.run_as), *(str(a) for a in argv)]
+        limited = [*_limits(self.run_as, memory=not network), *(str(a) for a in argv)]
         if self.facts.sandbox == "bubblewrap":
             return [*_bubblewrap(writable, readable, network, passwd), "--", *limited]
         if self.facts.sandbox == "unshare":
@@ -106,12 +111,20 @@ def demand_no_network(sandbox: Sandbox) -> None:
         )
 
 
+def why_not(kind: str, drill_user: RunAs | None) -> str | None:
+    """Why ``kind`` ("bubblewrap", "unshare") is not in force on this host, in its own words; None when it works."""
+    program = dict(_KINDS)[kind]
+    if _find(program) is None:
+        return f"{program} is not installed"
+    return _trial(Sandbox(Isolation(user="", network="none", sandbox=kind), drill_user))
+
+
 @functools.cache
 def _choose(drill_user: RunAs | None) -> Sandbox:
     name = drill_user.name if drill_user is not None else _own_name()
-    for kind, program in (("bubblewrap", "bwrap"), ("unshare", "unshare")):
+    for kind, program in _KINDS:
         sandbox = Sandbox(Isolation(user=name, network="none", sandbox=kind), drill_user)
-        if _find(program) is not None and _keeps_network_out(sandbox):
+        if _find(program) is not None and _trial(sandbox) is None:
             return sandbox
     return Sandbox(Isolation(user=name, network="host", sandbox="none"), drill_user)
 
@@ -173,27 +186,42 @@ def _useradd_text() -> str:
     return " ".join(_useradd())
 
 
-def _keeps_network_out(sandbox: Sandbox) -> bool:
-    """Start a program in it and look: only the loopback interface may be there."""
+def _trial(sandbox: Sandbox) -> str | None:
+    """Start a program in it and look: only the loopback interface may be there. What went wrong, if anything did."""
     cat = _find("cat") or "/bin/cat"
     argv = sandbox.wrap([cat, "/proc/self/net/dev"], writable=(), readable=())
     try:
         finished = run(
             argv, name=sandbox.facts.sandbox, cancel=CancelToken(), timeout_s=_TRY_TIMEOUT_S, run_as=sandbox.spawn_as
         )
-    except (OSError, subprocess.TimeoutExpired):
-        return False
+    except (OSError, subprocess.TimeoutExpired) as e:
+        return str(e)
+    if finished.status != 0:
+        return finished.stderr.strip() or f"exit status {finished.status}"
     interfaces = {line.split(":")[0].strip() for line in finished.stdout.decode().splitlines() if ":" in line}
-    return finished.status == 0 and interfaces == {"lo"}
+    return None if interfaces == {"lo"} else "the network is still in reach"
 
 
-def _limits(run_as: RunAs | None) -> list[str]:
+def _limits(run_as: RunAs | None, *, memory: bool) -> list[str]:
     prlimit = _find("prlimit")
     if prlimit is None:
         return []
+    # private memory of one process: shared buffers do not count, a backend that eats memory gets an error of its own
+    own = [f"--data={_at_most(resource.RLIMIT_DATA, max(_MEMORY_BYTES, _ram_bytes() // 2))}"] if memory else []
+    own.append(f"--nofile={_at_most(resource.RLIMIT_NOFILE, _OPEN_FILES)}")
     # the kernel counts processes per user: only a user of its own may have a limit that is ours to set
     processes = [f"--nproc={_PROCESSES}"] if run_as is not None else []
-    return [prlimit, "--core=0", f"--fsize={_FILE_SIZE_BYTES}", *processes, "--"]
+    return [prlimit, "--core=0", f"--fsize={_FILE_SIZE_BYTES}", *processes, *own, "--"]
+
+
+def _at_most(kind: int, wanted: int) -> int:
+    """``wanted``, or the limit that we are under ourselves: an ordinary user cannot go above it."""
+    hard = resource.getrlimit(kind)[1]
+    return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+
+
+def _ram_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _bubblewrap(

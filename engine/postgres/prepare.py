@@ -49,7 +49,8 @@ def prepare_database(
             check_extensions(conn, needs.extensions, major)
             owner = _create_roles(conn, needs)
             skips = _create_database(conn, dbname, owner, needs, major)
-        with cluster.connect(dbname) as conn:
+        # PostGIS's geocoder appends to the session's path and finds its helpers there; nothing of the archive is in yet
+        with cluster.connect(dbname, path="pg_catalog,public") as conn:
             conn.execute(sql.SQL("ALTER SCHEMA public OWNER TO {}").format(sql.Identifier(owner)))
             _check_collations(conn, needs.collations)
             versions, schemas = create_extensions(conn, needs.extensions, owner, major)
@@ -162,11 +163,16 @@ def _lc(collate: str, ctype: str) -> sql.Composed:
 def _check_collations(conn: psycopg.Connection[tuple[object, ...]], collations: Iterable[CollationNeed]) -> None:
     """Make each named collation once and take it back: the only sure test that the host has its locale."""
     missing: list[str] = []
+    generate: set[str] = set()
+    icu = False
     for need in collations:
         if need.schema == "pg_catalog":
             query = "SELECT 1 FROM pg_catalog.pg_collation WHERE collname = %s AND collnamespace = 11"
             if conn.execute(query, [need.name]).fetchone() is None:
                 missing.append(need.name)
+                icu = icu or need.provider == "icu"
+                if need.provider == "libc" and need.locale:
+                    generate.add(need.locale)
         elif need.locale:
             provider = {"i": "icu", "c": "libc", "b": "builtin"}.get(need.provider, need.provider)
             query_ = sql.SQL("CREATE COLLATION public.{} (provider = {}, locale = {})").format(
@@ -176,13 +182,25 @@ def _check_collations(conn: psycopg.Connection[tuple[object, ...]], collations: 
                 with conn.transaction(force_rollback=True):
                     conn.execute(query_)
             except psycopg.Error as e:
+                icu = icu or provider == "icu"
+                if provider == "libc":
+                    generate.add(need.locale)
                 missing.append(f"{need.name} ({provider} {need.locale}: {e.diag.message_primary or e})")
     if missing:
         raise CouldNotVerify(
             "drill.locale-missing",
             f"collations that the source uses are not available on this host: {'; '.join(missing)}",
+            hint=_locale_hint(sorted(generate), icu=icu, major=conn.info.server_version // 10000),
             context={"collations": len(missing)},
         )
+
+
+def _locale_hint(locales: list[str], *, icu: bool, major: int) -> str | None:
+    """The exact commands for the drill host."""
+    commands = [f"`locale-gen {name}`" for name in locales]
+    if icu:
+        commands.append(f"`apt install postgresql-{major}` (a build with ICU)")
+    return f"Run on the drill host: {', then '.join(commands)}; then drill again." if commands else None
 
 
 def _create_table_methods(conn: psycopg.Connection[tuple[object, ...]], names: Iterable[str]) -> None:

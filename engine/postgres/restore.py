@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, BinaryIO, Protocol
@@ -20,6 +21,7 @@ from engine.cancel import CancelToken
 from engine.errors import CouldNotVerify, DrillFailed
 from engine.model import Dependant, Failure, Normalised, RestoreNeeds, Skip
 from engine.postgres.cluster import MARGIN_BYTES, ScratchCluster
+from engine.postgres.extensions import DATABASE
 from engine.postgres.mishaps import Mishap, judge, raise_host_problem, read_mishaps
 from engine.postgres.prepare import Prepared, drop_database, prepare_database
 from engine.postgres.replayplan import RestorePlan, plan_restore
@@ -29,8 +31,6 @@ from engine.postgres.toc import Toc, listed_ids, read_toc
 from engine.process import run, spawn
 from engine.progress import Phase, Progress, ProgressSink, TableSink, Unit, discard_tables
 
-_FIRST_DB = "offsitedb_drill"
-_SECOND_DB = "offsitedb_drill_full"
 _LOOK_S = 0.5
 _KILLED = (-9, 137)
 """SIGKILL, as we see it and as a sandbox reports it: the kernel's way when memory is short, never pg_restore's own."""
@@ -137,7 +137,7 @@ def restore(
 def _restore(replay: _Replay, captured: Captured) -> RestoreOutcome:
     cluster, toc = replay.cluster, replay.toc
     tableams = {e.tableam for e in toc.entries if e.tableam}
-    prepared = prepare_database(cluster, _FIRST_DB, captured.needs, table_methods=tableams)
+    prepared = prepare_database(cluster, DATABASE, captured.needs, table_methods=tableams)
     plan = plan_restore(toc.entries, captured.dependants, prepared.ground)
     jobs = cluster.settings.jobs
     # a single transaction has one session; several sessions cannot share one, but both skip WAL for new tables
@@ -148,7 +148,7 @@ def _restore(replay: _Replay, captured: Captured) -> RestoreOutcome:
     skips, lost = (*prepared.skips, *plan.skips), plan.lost_tables
     if not fast_pass:
         drop_database(cluster, prepared.dbname)
-        prepared = prepare_database(cluster, _SECOND_DB, captured.needs)
+        prepared = prepare_database(cluster, DATABASE, captured.needs)
         status, mishaps = replay.go(prepared, plan, ["--verbose"])  # so that it names the entry of every error
         if status in _KILLED:
             raise CouldNotVerify(
@@ -273,6 +273,7 @@ class _Watch:
         self._on_progress = on_progress
         self._tables = TableWatch(cluster, prepared.dbname, prepared.owner, on_tables)
         self._conn: psycopg.Connection[tuple[object, ...]] | None = None
+        self._measure_at = 0.0
 
     def __enter__(self) -> _Watch:
         try:
@@ -294,6 +295,7 @@ class _Watch:
             raise CouldNotVerify(
                 "drill.disk", f"the drill filled the disk: {free >> 20} MiB are left", context={"free_bytes": free}
             )
+        self._check_quota()
         assert self._conn is not None
         limit = self._cluster.settings.statement_timeout_s
         try:
@@ -310,6 +312,23 @@ class _Watch:
         size = row[0] if row is not None and isinstance(row[0], int) else 0
         self._on_progress(Progress(Phase.RESTORE, size, None, Unit.BYTES))
         self._tables.look()
+
+    def _check_quota(self) -> None:
+        """Raise CouldNotVerify ``drill.disk`` when the files of the drill outgrow what they may have."""
+        limit = self._cluster.settings.max_scratch_bytes
+        began = time.monotonic()
+        if not limit or began < self._measure_at:
+            return
+        used = self._cluster.scratch.used_bytes()
+        # a source of very many tables has very many files: looking at them must not become the work
+        self._measure_at = began + 10 * (time.monotonic() - began)
+        if used > limit:
+            raise CouldNotVerify(
+                "drill.disk",
+                f"the drill wrote {used >> 20:,} MiB, and drill.max_scratch_bytes allows {limit >> 20:,} MiB",
+                hint="If the database really restores to so much, set drill.max_scratch_bytes in config.toml higher.",
+                context={"used_bytes": used, "limit_bytes": limit},
+            )
 
 
 def _server_gone(error: psycopg.Error) -> CouldNotVerify:

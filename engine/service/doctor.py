@@ -51,6 +51,7 @@ def examine(engine: Engine | None, absence: OffsiteError | None = None) -> Docto
         isolation=found,
         isolation_policy=settings.drill.isolation,
         problems=tuple(problems),
+        isolation_missing=_stronger(found),
     )
 
 
@@ -111,6 +112,20 @@ def _workers(engine: Engine | None) -> tuple[WorkerView, ...]:
         )
         for w in known
     )
+
+
+def _stronger(found: Isolation) -> tuple[str, ...]:
+    """Why each stronger kind is not in force, in the host's own words."""
+    missing = []
+    for kind in ("bubblewrap", "unshare"):
+        if kind == found.sandbox:
+            break
+        try:
+            reason = isolation.why_not(kind, isolation.drill_user())
+        except OffsiteError as e:
+            reason = e.message
+        missing.append(f"no {kind}: {reason or 'no reason given'}")
+    return tuple(missing)
 
 
 def _isolation(problems: list[str]) -> Isolation:

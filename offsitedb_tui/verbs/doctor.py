@@ -44,5 +44,7 @@ def _show(found: Doctor, talk: Talk) -> None:
     talk.show(
         f"Isolation of drills: user {i.user}, network {i.network}, sandbox {i.sandbox} ({found.isolation_policy})"
     )
+    for reason in found.isolation_missing:
+        talk.show(f"  {visible(reason)}")
     for problem in found.problems:
         talk.show(f"! {visible(problem)}")
