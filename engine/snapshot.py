@@ -239,6 +239,7 @@ class SnapshotTaker:
             superuser=facts.superuser,
             database=facts.database,
             duration_s=round(self._clock.monotonic() - started, 3),
+            system_identifier=facts.system_identifier,
         )
         blob = seal_blob(
             keys.master,

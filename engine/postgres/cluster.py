@@ -28,6 +28,7 @@ from engine.postgres.scratch import SOCKET_PORT, ScratchDir, end_survivors
 from engine.process import Child, clean_environment, run, spawn
 
 SUPERUSER = "offsitedb_scratch"
+DATABASE = "offsitedb_drill"
 MARGIN_BYTES = 256 << 20
 """Disk space that a drill leaves to the rest of the host; a drill that comes this near to the end is stopped."""
 
@@ -104,6 +105,16 @@ class ScratchCluster:
         ``merged``: what it writes to stderr arrives on its stdout, where all of it can be read and not only a tail.
         """
         return _sandboxed(self.scratch, self.toolset, self.sandbox, name, *arguments, merged=merged)
+
+    @property
+    def database(self) -> str:
+        """The database that an archive is replayed into."""
+        return DATABASE
+
+    @property
+    def pass_fds(self) -> tuple[int, ...]:
+        """Descriptors that its programs inherit: none, there is no password."""
+        return ()
 
     def environment(self) -> dict[str, str]:
         """Environment for programs that connect to this server as nobody in particular."""

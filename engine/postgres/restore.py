@@ -20,6 +20,7 @@ from engine.cancel import CancelToken
 from engine.errors import CouldNotVerify, DrillFailed
 from engine.model import Dependant, Failure, Normalised, RestoreNeeds, Skip
 from engine.postgres.cluster import MARGIN_BYTES, ScratchCluster
+from engine.postgres.external import ExternalServer
 from engine.postgres.mishaps import Mishap, judge, raise_host_problem, read_mishaps
 from engine.postgres.prepare import Prepared, drop_database, prepare_database
 from engine.postgres.replayplan import RestorePlan, plan_restore
@@ -29,8 +30,6 @@ from engine.postgres.toc import Toc, listed_ids, read_toc
 from engine.process import run, spawn
 from engine.progress import Phase, Progress, ProgressSink, TableSink, Unit, discard_tables
 
-_FIRST_DB = "offsitedb_drill"
-_SECOND_DB = "offsitedb_drill_full"
 _LOOK_S = 0.5
 _KILLED = (-9, 137)
 """SIGKILL, as we see it and as a sandbox reports it: the kernel's way when memory is short, never pg_restore's own."""
@@ -79,7 +78,7 @@ class RestoreOutcome:
     settings: dict[str, str] = field(default_factory=dict)
 
 
-def list_archive(cluster: ScratchCluster, archive: BinaryIO, cancel: CancelToken) -> Toc:
+def list_archive(cluster: ScratchCluster | ExternalServer, archive: BinaryIO, cancel: CancelToken) -> Toc:
     """The archive's table of contents, read by us and by pg_restore, which must agree.
 
     Says "header readable" and nothing more: a cut or altered archive lists just as well. Raises DrillFailed
@@ -96,7 +95,7 @@ def list_archive(cluster: ScratchCluster, archive: BinaryIO, cancel: CancelToken
             timeout_s=_LIST_TIMEOUT_S,
             env=cluster.environment(),
             run_as=cluster.sandbox.spawn_as,
-            pass_fds=(archive.fileno(),),
+            pass_fds=(archive.fileno(), *cluster.pass_fds),
         )
     except (OSError, subprocess.TimeoutExpired) as e:
         raise CouldNotVerify("drill.scratch", f"pg_restore --list could not be run: {e}") from e
@@ -111,7 +110,7 @@ def list_archive(cluster: ScratchCluster, archive: BinaryIO, cancel: CancelToken
 
 
 def restore(
-    cluster: ScratchCluster,
+    cluster: ScratchCluster | ExternalServer,
     archive: BinaryIO,
     toc: Toc,
     *,
@@ -136,8 +135,10 @@ def restore(
 
 def _restore(replay: _Replay, captured: Captured) -> RestoreOutcome:
     cluster, toc = replay.cluster, replay.toc
+    if isinstance(cluster, ExternalServer) and not cluster.bypass:
+        _refuse_forced(cluster, toc)
     tableams = {e.tableam for e in toc.entries if e.tableam}
-    prepared = prepare_database(cluster, _FIRST_DB, captured.needs, table_methods=tableams)
+    prepared = prepare_database(cluster, cluster.database, captured.needs, table_methods=tableams)
     plan = plan_restore(toc.entries, captured.dependants, prepared.ground)
     jobs = cluster.settings.jobs
     # a single transaction has one session; several sessions cannot share one, but both skip WAL for new tables
@@ -148,7 +149,7 @@ def _restore(replay: _Replay, captured: Captured) -> RestoreOutcome:
     skips, lost = (*prepared.skips, *plan.skips), plan.lost_tables
     if not fast_pass:
         drop_database(cluster, prepared.dbname)
-        prepared = prepare_database(cluster, _SECOND_DB, captured.needs)
+        prepared = prepare_database(cluster, cluster.database, captured.needs)
         status, mishaps = replay.go(prepared, plan, ["--verbose"])  # so that it names the entry of every error
         if status in _KILLED:
             raise CouldNotVerify(
@@ -191,7 +192,7 @@ class _Replay:
 
     def __init__(
         self,
-        cluster: ScratchCluster,
+        cluster: ScratchCluster | ExternalServer,
         archive: BinaryIO,
         toc: Toc,
         cancel: CancelToken,
@@ -240,7 +241,7 @@ class _Replay:
                     cancel=self._cancel,
                     env=cluster.environment(),
                     run_as=cluster.sandbox.spawn_as,
-                    pass_fds=fds,
+                    pass_fds=(*fds, *cluster.pass_fds),
                 ) as child,
             ):
                 lines = _lines(child.stdout)
@@ -266,7 +267,11 @@ class _Watch:
     """
 
     def __init__(
-        self, cluster: ScratchCluster, prepared: Prepared, on_progress: ProgressSink, on_tables: TableSink
+        self,
+        cluster: ScratchCluster | ExternalServer,
+        prepared: Prepared,
+        on_progress: ProgressSink,
+        on_tables: TableSink,
     ) -> None:
         self._cluster = cluster
         self._prepared = prepared
@@ -310,6 +315,17 @@ class _Watch:
         size = row[0] if row is not None and isinstance(row[0], int) else 0
         self._on_progress(Progress(Phase.RESTORE, size, None, Unit.BYTES))
         self._tables.look()
+
+
+def _refuse_forced(cluster: ExternalServer, toc: Toc) -> None:
+    """Rows under FORCE ROW LEVEL SECURITY are out of the owner's sight where it may not bypass it."""
+    forced = [e.name for e in toc.entries if " FORCE ROW LEVEL SECURITY" in e.definition]
+    if forced:
+        raise CouldNotVerify(
+            "drill.external",
+            f"scratch server {cluster.given.name} lets nobody bypass row security, and {forced[0]} forces it",
+            hint="Give the scratch server's role BYPASSRLS (PostgreSQL 16 and newer) or superuser rights.",
+        )
 
 
 def _server_gone(error: psycopg.Error) -> CouldNotVerify:
