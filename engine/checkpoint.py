@@ -20,6 +20,7 @@ from engine.jobs import JobContext, Outcome, Work
 from engine.model import ConnectionRecord, Destination, DrillRecord, Failure, JobKind, Snapshot, Verdict
 from engine.paths import Paths
 from engine.postgres.conninfo import Conninfo
+from engine.postgres.external import Given
 from engine.postgres.tools import Toolset
 from engine.redact import holding
 from engine.snapshot import Keys, SnapshotTaker, Source, Target, remove_attempt, take_back_uploads
@@ -36,6 +37,8 @@ class Opener:
     keys: Callable[[], Keys]
     conninfo: Callable[[ConnectionRecord, Keys], Conninfo]
     storage: Callable[[Destination], Storage]
+    scratch: Callable[[ConnectionRecord], Given | None]
+    """The server that drills of a connection restore into, if not a cluster of their own."""
 
 
 class Checkpoints:
@@ -63,7 +66,7 @@ class Checkpoints:
         keys = self._opener.keys()
         connection, target = self._target(context)
         snapshot = self.snapshot(context, keys, connection, target)
-        return _outcome(*self._driller.run(context, snapshot, connection, target, keys))
+        return self._drilled(context, snapshot, connection, target, keys)
 
     def snapshot(self, context: JobContext, keys: Keys, connection: ConnectionRecord, target: Target) -> Snapshot:
         """The job's snapshot: the one that an earlier attempt registered, or a new one."""
@@ -84,7 +87,14 @@ class Checkpoints:
         with self._catalog.read() as tx:
             destination = catalogs.destinations.get(tx, snapshot.destination_id)
         target = Target(destination, self._opener.storage(destination))
-        return _outcome(*self._driller.run(context, snapshot, connection, target, keys))
+        return self._drilled(context, snapshot, connection, target, keys)
+
+    def _drilled(
+        self, context: JobContext, snapshot: Snapshot, connection: ConnectionRecord, target: Target, keys: Keys
+    ) -> Outcome:
+        given = self._opener.scratch(connection)
+        with holding(*(given.conninfo.secrets() if given is not None else ())):
+            return _outcome(*self._driller.run(context, snapshot, connection, target, keys, given))
 
     def _take(self, context: JobContext, source: Source, target: Target, keys: Keys) -> Snapshot:
         """Take the snapshot; start over when the network cut it half-way."""

@@ -41,7 +41,8 @@ from engine.model import (
     Versions,
 )
 from engine.paths import Paths
-from engine.postgres import cluster, extensions, isolation, recount, restore, scratch, tools
+from engine.postgres import cluster, extensions, external, isolation, recount, restore, scratch, tools
+from engine.postgres.external import ExternalServer, Given
 from engine.postgres.tools import Toolset, pick
 from engine.progress import Phase, Progress, Unit
 from engine.snapshot import Keys, Target, check_manifest, open_object
@@ -84,9 +85,17 @@ class Driller:
         self._toolsets = toolsets
 
     def run(
-        self, context: JobContext, snapshot: Snapshot, connection: ConnectionRecord, target: Target, keys: Keys
+        self,
+        context: JobContext,
+        snapshot: Snapshot,
+        connection: ConnectionRecord,
+        target: Target,
+        keys: Keys,
+        given: Given | None = None,
     ) -> tuple[DrillRecord, tuple[Failure, ...]]:
         """Drill ``snapshot`` and register the signed receipt under the job's fence; the record and its failures.
+
+        ``given``: restore into this server, not into a cluster of the drill's own.
 
         Raises Cancelled, CatalogError and KeyAccessError; every other end is a verdict.
         """
@@ -94,18 +103,26 @@ class Driller:
         found = _Evidence()
         try:
             with self._limited(context.cancel):
-                self._prove(context, snapshot, target, keys, found)
+                self._prove(context, snapshot, target, keys, found, given)
         except (CouldNotVerify, DrillFailed, FormatError, StoreError, SourceError) as e:
             _blame(found, context.cancel.error or e)
         found.timings = replace(found.timings, total_s=round(self._clock.monotonic() - began, 3))
         return self._register(context, snapshot, connection, target, keys, found, started_at), found.failures
 
-    def _prove(self, context: JobContext, snapshot: Snapshot, target: Target, keys: Keys, found: _Evidence) -> None:
-        cancel, details = context.cancel, snapshot.details
-        found.toolset = self._tools(details)
+    def _prove(
+        self,
+        context: JobContext,
+        snapshot: Snapshot,
+        target: Target,
+        keys: Keys,
+        found: _Evidence,
+        given: Given | None,
+    ) -> None:
+        details = snapshot.details
+        found.toolset = self._tools(details, given)
         run_as = isolation.drill_user()
         sandbox = isolation.choose(required=self._settings.drill.isolation == "required", drill_user=run_as)
-        found.isolation = sandbox.facts
+        found.isolation = self._isolation(sandbox, given)
         self._paths.ensure()
         cluster.check_disk(self._paths.scratch, details.dump_bytes + details.plaintext_bytes)
         with scratch.scratch_directory(self._paths.scratch, context.job.id, run_as=run_as) as directory:
@@ -114,15 +131,7 @@ class Driller:
                 at = self._clock.monotonic()
                 try:
                     server = stack.enter_context(
-                        cluster.scratch_cluster(
-                            directory,
-                            found.toolset,
-                            sandbox=sandbox,
-                            cancel=cancel,
-                            settings=_bounded(self._settings.drill, details),
-                            templates=self._paths.templates,
-                            more_settings=_needed_at_start(found, details),
-                        )
+                        self._server(directory, found, sandbox, context, snapshot, given, keys.catalog_id)
                     )
                 except CouldNotVerify:
                     fetching.result()  # what is wrong with the artifact says more than what is wrong with this host
@@ -132,6 +141,52 @@ class Driller:
                 found.timings = replace(found.timings, fetch_s=fetch_s, open_s=open_s, scratch_s=scratch_s)
                 found.scratch_version = server.server_version
                 self._replay(context, snapshot, server, archive, found)
+
+    def _server(
+        self,
+        directory: scratch.ScratchDir,
+        found: _Evidence,
+        sandbox: isolation.Sandbox,
+        context: JobContext,
+        snapshot: Snapshot,
+        given: Given | None,
+        catalog_id: str,
+    ) -> AbstractContextManager[cluster.ScratchCluster | ExternalServer]:
+        """A cluster of the drill's own, or the given server."""
+        assert found.toolset is not None
+        settings = _bounded(self._settings.drill, snapshot.details)
+        if given is not None:
+            return external.external_server(
+                given,
+                directory,
+                found.toolset,
+                database=external.name_for(catalog_id, context.job.id),
+                sandbox=sandbox,
+                cancel=context.cancel,
+                settings=settings,
+            )
+        return cluster.scratch_cluster(
+            directory,
+            found.toolset,
+            sandbox=sandbox,
+            cancel=context.cancel,
+            settings=settings,
+            templates=self._paths.templates,
+            more_settings=_needed_at_start(found, snapshot.details),
+        )
+
+    def _isolation(self, sandbox: isolation.Sandbox, given: Given | None) -> Isolation:
+        """What is in force. Raises CouldNotVerify when isolation is required and a given server has none."""
+        if given is None:
+            return sandbox.facts
+        if self._settings.drill.isolation == "required":
+            raise CouldNotVerify(
+                "drill.isolation",
+                f'drill.isolation is "required", and scratch server {given.name} isolates nothing',
+                hint="Let drills use a cluster of their own (`offsitedb connection edit NAME --scratch none`), or set "
+                'drill.isolation = "best-effort" in config.toml.',
+            )
+        return external.isolation_of(given, sandbox)
 
     def _fetch(
         self, context: JobContext, snapshot: Snapshot, target: Target, keys: Keys, archive: BinaryIO
@@ -174,7 +229,7 @@ class Driller:
         self,
         context: JobContext,
         snapshot: Snapshot,
-        server: cluster.ScratchCluster,
+        server: cluster.ScratchCluster | ExternalServer,
         archive: BinaryIO,
         found: _Evidence,
     ) -> None:
@@ -210,17 +265,20 @@ class Driller:
         found.verdict, found.tables = decided.verdict, decided.tables
         found.skips, found.failures = decided.skips, decided.failures
 
-    def _tools(self, details: SnapshotDetails) -> Toolset:
-        """Programs of the source's own major, the ones that have its extensions first. Raises CouldNotVerify."""
+    def _tools(self, details: SnapshotDetails, given: Given | None) -> Toolset:
+        """Programs of the source's own major, the ones that have its extensions first. Raises CouldNotVerify.
+
+        For a given server pg_restore is enough.
+        """
         major = int((details.versions.server or "0").split(".")[0])
         needs = details.needs
         icu = needs.locale_provider == "icu" or any(c.provider == "icu" for c in needs.collations)
         try:
             toolset = pick(
-                [t for t in self._toolsets() if t.has_server],
+                [t for t in self._toolsets() if t.has_server or given is not None],
                 major * 10000,
-                extensions=[e.name for e in needs.extensions],
-                needs_icu=icu,
+                extensions=[e.name for e in needs.extensions] if given is None else [],
+                needs_icu=icu and given is None,
             )
         except SourceError as e:
             raise CouldNotVerify("drill.tool-missing", e.message, hint=e.hint) from e

@@ -321,6 +321,10 @@ CODES: dict[str, tuple[str, str]] = {
         "there is not enough disk space for the drill",
         "Make room below the scratch directory or move it with OFFSITEDB_RUNTIME.",
     ),
+    "drill.external": (
+        "the scratch server that drills of this connection use cannot be used",
+        "Look at it with `offsitedb scratch test NAME`, or let drills use a cluster of their own: `offsitedb connection edit NAME --scratch none`.",
+    ),
     "drill.isolation": (
         "the isolation that the installation requires is not available",
         'Install bubblewrap, or set drill.isolation = "best-effort" in config.toml.',

@@ -35,7 +35,7 @@ SWEEP_AGAIN_S = 1800.0
 
 
 class Janitor:
-    """One per worker. ``wake`` hands a job id to the queue."""
+    """One per worker. ``wake`` hands a job id to the queue, ``sweep_given`` looks after servers given to drills."""
 
     def __init__(
         self,
@@ -44,12 +44,14 @@ class Janitor:
         paths: Paths,
         wake: Callable[[str], None],
         open_storage: Callable[[Destination], Storage],
+        sweep_given: Callable[[], None],
     ) -> None:
         self._catalog = catalog
         self._clock = clock
         self._paths = paths
         self._wake = wake
         self._open_storage = open_storage
+        self._sweep_given = sweep_given
         self._woken: dict[str, float] = {}
         self._sweep_at = 0.0
         """By the monotonic clock."""
@@ -58,6 +60,7 @@ class Janitor:
         """Once, when a worker starts: all of :meth:`tick`, and the leftovers on disk."""
         self.tick()
         scratch.sweep(self._paths.scratch)
+        _beside(self._sweep_given)
 
     def tick(self) -> None:
         """Release what dead workers hold, and wake what waits.
@@ -79,6 +82,7 @@ class Janitor:
             _beside(lambda: self._clear_attempts(unregistered))
         if expired:
             scratch.sweep(self._paths.scratch)
+            _beside(self._sweep_given)
         self._wake_waiting()
         if self._clock.monotonic() >= self._sweep_at:
             self._sweep_at = self._clock.monotonic() + SWEEP_EVERY_S

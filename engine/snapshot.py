@@ -240,6 +240,7 @@ class SnapshotTaker:
             database=facts.database,
             duration_s=round(self._clock.monotonic() - started, 3),
             dump_sandbox=dump.sandbox_for(source.conninfo).facts.sandbox,
+            system_identifier=facts.system_identifier,
         )
         blob = seal_blob(
             keys.master,

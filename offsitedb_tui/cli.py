@@ -24,6 +24,7 @@ from offsitedb_tui.verbs import (
     key,
     postgres,
     receipt,
+    scratch,
     snapshot,
     worker,
 )
@@ -40,6 +41,7 @@ app.add_typer(snapshot.app, name="snapshot")
 app.add_typer(job.app, name="jobs")
 app.add_typer(key.app, name="key")
 app.add_typer(postgres.app, name="postgres")
+app.add_typer(scratch.app, name="scratch")
 app.command("init")(init.init)
 app.command("checkpoint")(drill.checkpoint)
 app.command("drill")(drill.drill)

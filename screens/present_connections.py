@@ -134,6 +134,7 @@ def detail_lines(found: ConnectionDetail, headline: Headline, now: datetime) -> 
         ("address", joined([Phrase(found.address, Tone.STRONG), _provider(seen)])),
         ("on the way", tls_phrase(found.sslmode, seen)),
         ("backups go to", Phrase(connection.destination)),
+        ("drills use", Phrase(f"server {connection.scratch}" if connection.scratch else "clusters of their own")),
         ("targets", targets_phrase(headline.proof_target_s, headline.restore_target_s)),
         ("last looked at", Phrase(tested)),
     ]

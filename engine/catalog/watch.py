@@ -98,6 +98,8 @@ def standings(tx: Tx, *, connection_id: str | None = None) -> list[Standing]:
                 tested_at=row.tested_at,
                 proof_target_s=row.proof_target_s,
                 restore_target_s=row.restore_target_s,
+                fingerprint=row.fingerprint,
+                scratch_server_id=row.scratch_server_id,
             ),
             row.newest_proven_at,
             _VERDICTS.get(row.last_verdict),

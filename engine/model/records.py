@@ -77,6 +77,17 @@ class ConnectionRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ScratchServer:
+    """A server that drills may restore into instead of a cluster of their own."""
+
+    id: str
+    name: str
+    conninfo_sealed: str
+    created_at: datetime
+    tested_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotDetails:
     """What was captured. Lies in the catalog, and in the sealed part of the manifest."""
 
@@ -101,6 +112,8 @@ class SnapshotDetails:
     """None: captured before structure was."""
     dump_sandbox: str = "none"
     """What pg_dump ran in."""
+    system_identifier: str | None = None
+    """PostgreSQL's own number of the server, where our role may read it."""
 
 
 @dataclass(frozen=True, slots=True)

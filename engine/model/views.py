@@ -117,6 +117,8 @@ class ConnectionView:
     proof_target_s: float | None = None
     """How old the newest proof may be, counted from when its snapshot was taken."""
     restore_target_s: float | None = None
+    scratch: str | None = None
+    """The server that drills restore into; None: a cluster of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +225,18 @@ class WorkerView:
     started_at: datetime
     heartbeat_at: datetime
     alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ScratchServerView:
+    """A server given to drills, without its password. ``connections``: whose drills use it."""
+
+    name: str
+    address: str
+    tested_at: datetime | None
+    connections: tuple[str, ...]
+    version: str | None = None
+    """As the server said just now; None: it was not asked."""
 
 
 @dataclass(frozen=True, slots=True)

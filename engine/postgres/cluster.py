@@ -23,6 +23,7 @@ from engine.cancel import CancelToken
 from engine.config import DrillSettings
 from engine.errors import CouldNotVerify
 from engine.postgres import template
+from engine.postgres.extensions import DATABASE
 from engine.postgres.isolation import Sandbox
 from engine.postgres.scratch import SOCKET_PORT, ScratchDir, end_survivors
 from engine.process import Child, clean_environment, run, spawn
@@ -108,6 +109,16 @@ class ScratchCluster:
         ``merged``: what it writes to stderr arrives on its stdout, where all of it can be read and not only a tail.
         """
         return _sandboxed(self.scratch, self.toolset, self.sandbox, name, *arguments, merged=merged)
+
+    @property
+    def database(self) -> str:
+        """The database that an archive is replayed into."""
+        return DATABASE
+
+    @property
+    def pass_fds(self) -> tuple[int, ...]:
+        """Descriptors that its programs inherit: none, there is no password."""
+        return ()
 
     def environment(self) -> dict[str, str]:
         """Environment for programs that connect to this server as nobody in particular."""

@@ -17,6 +17,7 @@ from engine.errors import CouldNotVerify
 from engine.model import CollationNeed, Normalised, RestoreNeeds, Skip
 from engine.postgres.cluster import SUPERUSER, ScratchCluster
 from engine.postgres.extensions import check_extensions, create_extensions
+from engine.postgres.external import ExternalServer
 from engine.postgres.replayplan import Ground
 
 _OWNER = "offsitedb_owner"
@@ -36,7 +37,7 @@ class Prepared:
 
 
 def prepare_database(
-    cluster: ScratchCluster, dbname: str, needs: RestoreNeeds, *, table_methods: Iterable[str] = ()
+    cluster: ScratchCluster | ExternalServer, dbname: str, needs: RestoreNeeds, *, table_methods: Iterable[str] = ()
 ) -> Prepared:
     """Create ``dbname`` for an archive with these ``needs``.
 
@@ -47,7 +48,7 @@ def prepare_database(
     try:
         with cluster.connect() as conn:
             check_extensions(conn, needs.extensions, major)
-            owner = _create_roles(conn, needs)
+            owner = _create_roles(conn, needs, cluster if isinstance(cluster, ExternalServer) else None)
             skips = _create_database(conn, dbname, owner, needs, major)
         # PostGIS's geocoder appends to the session's path and finds its helpers there; nothing of the archive is in yet
         with cluster.connect(dbname, path="pg_catalog,public") as conn:
@@ -65,7 +66,7 @@ def prepare_database(
     return Prepared(dbname, owner, ground, skips, (*versions, *roles))
 
 
-def drop_database(cluster: ScratchCluster, dbname: str) -> None:
+def drop_database(cluster: ScratchCluster | ExternalServer, dbname: str) -> None:
     """Remove a database, so that a second pass does not need its room as well. Raises CouldNotVerify."""
     try:
         with cluster.connect() as conn:
@@ -78,14 +79,25 @@ def _is_stub(role: str) -> bool:
     return role not in (SUPERUSER, "public", "none") and not role.startswith("pg_")
 
 
-def _create_roles(conn: psycopg.Connection[tuple[object, ...]], needs: RestoreNeeds) -> str:
-    """The stub roles under their exact names, and the owner under one that none of them has. Idempotent."""
+def _create_roles(
+    conn: psycopg.Connection[tuple[object, ...]], needs: RestoreNeeds, given: ExternalServer | None
+) -> str:
+    """The stub roles under their exact names, and the owner under one that none of them has. Idempotent.
+
+    On a given server roles that are there are left as they are, and ours are marked, to be found and removed.
+    """
     rows = conn.execute("SELECT rolname FROM pg_catalog.pg_roles").fetchall()
     there = {str(name) for (name,) in rows}
     taken = {role.name for role in needs.roles}
     for name in sorted(taken):
         if _is_stub(name) and name not in there:
             conn.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(name)))
+            if given is not None:
+                given.mark(conn, name)
+    if given is not None:
+        if given.owner not in there:
+            given.create_owner(conn)
+        return given.owner
     owner = _OWNER
     while owner in taken:
         owner += "_"

@@ -16,11 +16,12 @@ from engine.cancel import CancelToken
 from engine.errors import CouldNotVerify
 from engine.model import TableCount
 from engine.postgres.cluster import ScratchCluster
+from engine.postgres.external import ExternalServer
 from engine.progress import Phase, Progress, ProgressSink, Unit, discard
 
 
 def count_rows(
-    cluster: ScratchCluster,
+    cluster: ScratchCluster | ExternalServer,
     dbname: str,
     tables: Sequence[TableCount],
     cancel: CancelToken,
@@ -48,7 +49,7 @@ def count_rows(
     return counts
 
 
-def _owner_of(cluster: ScratchCluster, dbname: str) -> str:
+def _owner_of(cluster: ScratchCluster | ExternalServer, dbname: str) -> str:
     with cluster.connect() as conn:
         row = conn.execute(
             "SELECT pg_catalog.pg_get_userbyid(datdba) FROM pg_catalog.pg_database WHERE datname = %s", [dbname]

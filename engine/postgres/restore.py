@@ -21,7 +21,7 @@ from engine.cancel import CancelToken
 from engine.errors import CouldNotVerify, DrillFailed
 from engine.model import Dependant, Failure, Normalised, RestoreNeeds, Skip
 from engine.postgres.cluster import MARGIN_BYTES, ScratchCluster
-from engine.postgres.extensions import DATABASE
+from engine.postgres.external import ExternalServer
 from engine.postgres.mishaps import Mishap, judge, raise_host_problem, read_mishaps
 from engine.postgres.prepare import Prepared, drop_database, prepare_database
 from engine.postgres.replayplan import RestorePlan, plan_restore
@@ -79,7 +79,7 @@ class RestoreOutcome:
     settings: dict[str, str] = field(default_factory=dict)
 
 
-def list_archive(cluster: ScratchCluster, archive: BinaryIO, cancel: CancelToken) -> Toc:
+def list_archive(cluster: ScratchCluster | ExternalServer, archive: BinaryIO, cancel: CancelToken) -> Toc:
     """The archive's table of contents, read by us and by pg_restore, which must agree.
 
     Says "header readable" and nothing more: a cut or altered archive lists just as well. Raises DrillFailed
@@ -96,7 +96,7 @@ def list_archive(cluster: ScratchCluster, archive: BinaryIO, cancel: CancelToken
             timeout_s=_LIST_TIMEOUT_S,
             env=cluster.environment(),
             run_as=cluster.sandbox.spawn_as,
-            pass_fds=(archive.fileno(),),
+            pass_fds=(archive.fileno(), *cluster.pass_fds),
         )
     except (OSError, subprocess.TimeoutExpired) as e:
         raise CouldNotVerify("drill.scratch", f"pg_restore --list could not be run: {e}") from e
@@ -111,7 +111,7 @@ def list_archive(cluster: ScratchCluster, archive: BinaryIO, cancel: CancelToken
 
 
 def restore(
-    cluster: ScratchCluster,
+    cluster: ScratchCluster | ExternalServer,
     archive: BinaryIO,
     toc: Toc,
     *,
@@ -136,8 +136,10 @@ def restore(
 
 def _restore(replay: _Replay, captured: Captured) -> RestoreOutcome:
     cluster, toc = replay.cluster, replay.toc
+    if isinstance(cluster, ExternalServer) and not cluster.bypass:
+        _refuse_forced(cluster, toc)
     tableams = {e.tableam for e in toc.entries if e.tableam}
-    prepared = prepare_database(cluster, DATABASE, captured.needs, table_methods=tableams)
+    prepared = prepare_database(cluster, cluster.database, captured.needs, table_methods=tableams)
     plan = plan_restore(toc.entries, captured.dependants, prepared.ground)
     jobs = cluster.settings.jobs
     # a single transaction has one session; several sessions cannot share one, but both skip WAL for new tables
@@ -148,7 +150,7 @@ def _restore(replay: _Replay, captured: Captured) -> RestoreOutcome:
     skips, lost = (*prepared.skips, *plan.skips), plan.lost_tables
     if not fast_pass:
         drop_database(cluster, prepared.dbname)
-        prepared = prepare_database(cluster, DATABASE, captured.needs)
+        prepared = prepare_database(cluster, cluster.database, captured.needs)
         status, mishaps = replay.go(prepared, plan, ["--verbose"])  # so that it names the entry of every error
         if status in _KILLED:
             raise CouldNotVerify(
@@ -191,7 +193,7 @@ class _Replay:
 
     def __init__(
         self,
-        cluster: ScratchCluster,
+        cluster: ScratchCluster | ExternalServer,
         archive: BinaryIO,
         toc: Toc,
         cancel: CancelToken,
@@ -240,7 +242,7 @@ class _Replay:
                     cancel=self._cancel,
                     env=cluster.environment(),
                     run_as=cluster.sandbox.spawn_as,
-                    pass_fds=fds,
+                    pass_fds=(*fds, *cluster.pass_fds),
                 ) as child,
             ):
                 lines = _lines(child.stdout)
@@ -266,7 +268,11 @@ class _Watch:
     """
 
     def __init__(
-        self, cluster: ScratchCluster, prepared: Prepared, on_progress: ProgressSink, on_tables: TableSink
+        self,
+        cluster: ScratchCluster | ExternalServer,
+        prepared: Prepared,
+        on_progress: ProgressSink,
+        on_tables: TableSink,
     ) -> None:
         self._cluster = cluster
         self._prepared = prepared
@@ -310,6 +316,8 @@ class _Watch:
         except psycopg.Error as e:
             raise _server_gone(e) from e
         size = row[0] if row is not None and isinstance(row[0], int) else 0
+        if isinstance(self._cluster, ExternalServer):
+            self._within_quota(size)
         self._on_progress(Progress(Phase.RESTORE, size, None, Unit.BYTES))
         self._tables.look()
 
@@ -322,13 +330,28 @@ class _Watch:
         used = self._cluster.scratch.used_bytes()
         # a source of very many tables has very many files: looking at them must not become the work
         self._measure_at = began + 10 * (time.monotonic() - began)
-        if used > limit:
+        self._within_quota(used)
+
+    def _within_quota(self, used: int) -> None:
+        limit = self._cluster.settings.max_scratch_bytes
+        if limit and used > limit:
             raise CouldNotVerify(
                 "drill.disk",
                 f"the drill wrote {used >> 20:,} MiB, and drill.max_scratch_bytes allows {limit >> 20:,} MiB",
                 hint="If the database really restores to so much, set drill.max_scratch_bytes in config.toml higher.",
                 context={"used_bytes": used, "limit_bytes": limit},
             )
+
+
+def _refuse_forced(cluster: ExternalServer, toc: Toc) -> None:
+    """Rows under FORCE ROW LEVEL SECURITY are out of the owner's sight where it may not bypass it."""
+    forced = [e.name for e in toc.entries if " FORCE ROW LEVEL SECURITY" in e.definition]
+    if forced:
+        raise CouldNotVerify(
+            "drill.external",
+            f"scratch server {cluster.given.name} lets nobody bypass row security, and {forced[0]} forces it",
+            hint="Give the scratch server's role BYPASSRLS (PostgreSQL 16 and newer) or superuser rights.",
+        )
 
 
 def _server_gone(error: psycopg.Error) -> CouldNotVerify:

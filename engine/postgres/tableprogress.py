@@ -14,6 +14,7 @@ from contextlib import suppress
 import psycopg
 
 from engine.postgres.cluster import ScratchCluster
+from engine.postgres.external import ExternalServer
 from engine.progress import TableRows, TableSink
 
 _EVERY_S = 1.0
@@ -49,7 +50,7 @@ _Name = tuple[str, str]
 class TableWatch:
     """One pass of a replay. :meth:`look` as often as one likes, :meth:`close` when pg_restore has ended."""
 
-    def __init__(self, cluster: ScratchCluster, dbname: str, owner: str, sink: TableSink) -> None:
+    def __init__(self, cluster: ScratchCluster | ExternalServer, dbname: str, owner: str, sink: TableSink) -> None:
         self._sink = sink
         self._conn: psycopg.Connection[tuple[object, ...]] | None = None
         self._told: dict[_Name, TableRows] = {}

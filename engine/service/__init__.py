@@ -31,6 +31,7 @@ from engine.service.installation import Initialised, actor, initialise, make_pla
 from engine.service.jobs import JobsFacet
 from engine.service.keys import KeysFacet
 from engine.service.ledger import LedgerFacet
+from engine.service.scratch import ScratchFacet
 from engine.service.snapshots import SnapshotsFacet
 from engine.service.watch import WatchFacet
 from engine.service.worker import WorkerFacet
@@ -73,6 +74,7 @@ class Engine:
         self.ledger = LedgerFacet(self)
         self.snapshots = SnapshotsFacet(self)
         self.drills = DrillsFacet(self)
+        self.scratch = ScratchFacet(self)
         self.worker = WorkerFacet(self)
         self.watch = WatchFacet(self)
 
@@ -136,6 +138,7 @@ class Engine:
             keys=self.keys.open,
             conninfo=lambda record, _keys: self.connections.conninfo(record),
             storage=self.open_storage,
+            scratch=self.scratch.given,
         )
         return Checkpoints(self.catalog, self.clock, self.settings, self.paths, opener, self.toolsets).work()
 

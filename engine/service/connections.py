@@ -141,7 +141,12 @@ class ConnectionsFacet:
     def list(self) -> tuple[ConnectionView, ...]:
         with self._engine.catalog.read() as tx:
             where = {d.id: d.name for d in catalogs.destinations.list_all(tx)}
-            return tuple(_connection(s, where[s.connection.destination_id]) for s in catalogs.watch.standings(tx))
+            scratch = {s.id: s.name for s in catalogs.scratch_servers.list_all(tx)}
+            found = catalogs.watch.standings(tx)
+        return tuple(
+            _connection(s, where[s.connection.destination_id], scratch.get(s.connection.scratch_server_id or ""))
+            for s in found
+        )
 
     def show(self, name: str) -> ConnectionDetail:
         """With the string opened in memory and described without its password."""
@@ -178,7 +183,9 @@ class ConnectionsFacet:
 
     def view(self, tx: Tx, record: ConnectionRecord) -> ConnectionView:
         (standing,) = catalogs.watch.standings(tx, connection_id=record.id)
-        return _connection(standing, catalogs.destinations.get(tx, record.destination_id).name)
+        server = standing.connection.scratch_server_id
+        scratch = catalogs.scratch_servers.get(tx, server).name if server is not None else None
+        return _connection(standing, catalogs.destinations.get(tx, record.destination_id).name, scratch)
 
     def _preflight(self, conninfo: Conninfo, *, accept_empty: bool, cancel: CancelToken | None) -> Preflight:
         with holding(*conninfo.secrets()):
@@ -210,7 +217,7 @@ def check_name(name: str) -> None:
         )
 
 
-def _connection(standing: Standing, destination: str) -> ConnectionView:
+def _connection(standing: Standing, destination: str, scratch: str | None) -> ConnectionView:
     record = standing.connection
     return ConnectionView(
         id=record.id,
@@ -224,6 +231,7 @@ def _connection(standing: Standing, destination: str) -> ConnectionView:
         last_verdict=standing.last_verdict,
         proof_target_s=record.proof_target_s,
         restore_target_s=record.restore_target_s,
+        scratch=scratch,
     )
 
 

@@ -56,7 +56,9 @@ class WorkerFacet:
             worker_id=self.id,
             lease_s=engine.settings.worker.lease_s,
         )
-        janitor = Janitor(engine.catalog, engine.clock, engine.paths, engine.wake, engine.open_storage)
+        janitor = Janitor(
+            engine.catalog, engine.clock, engine.paths, engine.wake, engine.open_storage, engine.scratch.sweep
+        )
         janitor.start_up()
         self._thread = threading.Thread(target=self._supervise, args=(janitor,), name="supervisor", daemon=True)
         self._thread.start()

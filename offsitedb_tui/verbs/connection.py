@@ -45,7 +45,7 @@ def add(
     """Add a connection. The string comes from stdin or a prompt, never from the command line."""
     with speaking(as_json=as_json) as talk, open_engine() as engine:
         proof_s, restore_s = parse_duration(proof_target or "none"), parse_duration(restore_target or "none")
-        text = _connection_string(url_stdin=url_stdin)
+        text = connection_string(url_stdin=url_stdin)
         view, found = _explaining(
             talk, lambda: engine.connections.add(name, destination, text, accept_empty=accept_empty)
         )
@@ -65,35 +65,42 @@ def edit(
     accept_empty: Annotated[bool | None, typer.Option("--accept-empty/--no-accept-empty")] = None,
     proof_target: ProofTarget = None,
     restore_target: RestoreTarget = None,
+    scratch: Annotated[
+        str | None, typer.Option("--scratch", metavar="S", help="The server that drills restore into; none: a cluster.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Change what is given; what a snapshot depends on is tested before it is saved."""
     with speaking(as_json=as_json) as talk, open_engine() as engine:
         targets = proof_target is not None or restore_target is not None
         tested = url_stdin or ask_url or destination is not None or accept_empty is not None
-        if not (tested or targets):
+        if not (tested or targets or scratch is not None):
             raise ConfigError(
                 "config.invalid",
                 "nothing to change",
-                hint="Say --url, --url-stdin, --destination, --accept-empty, --proof-target or --restore-target.",
+                hint="See what there is: `offsitedb connection edit --help`.",
             )
         view = engine.connections.get(name)
         proof_s = parse_duration(proof_target) if proof_target is not None else view.proof_target_s
         restore_s = parse_duration(restore_target) if restore_target is not None else view.restore_target_s
         found = None
         if tested:
-            text = _connection_string(url_stdin=url_stdin) if url_stdin or ask_url else None
+            text = connection_string(url_stdin=url_stdin) if url_stdin or ask_url else None
             view, found = _explaining(
                 talk,
                 lambda: engine.connections.edit(name, text=text, destination=destination, accept_empty=accept_empty),
             )
         if targets:
             view = engine.connections.set_targets(name, proof_s=proof_s, restore_s=restore_s)
+        if scratch is not None:
+            view = engine.scratch.use(name, None if scratch == "none" else scratch)
         talk.document({"connection": view, "preflight": found})
         if found is not None:
             show_preflight(found, talk)
         if targets:
             talk.show(f"targets: {_targets(view)}")
+        if scratch is not None:
+            talk.show(f"drills restore into {view.scratch or 'a cluster of their own'}")
 
 
 @app.command("list")
@@ -133,6 +140,8 @@ def show(name: str, as_json: AsJson = False) -> None:
         talk.show(f"  provider     {found.connection.provider or 'unknown'}")
         talk.show(f"  destination  {found.connection.destination}")
         talk.show(f"  targets      {_targets(found.connection)}")
+        if found.connection.scratch is not None:
+            talk.show(f"  drills       restore into scratch server {found.connection.scratch}")
         for note in found.notes:
             talk.show(f"  note: {visible(note)}")
 
@@ -217,7 +226,8 @@ def _explaining(talk: Talk, act: Callable[[], T]) -> T:
         raise
 
 
-def _connection_string(*, url_stdin: bool) -> str:
+def connection_string(*, url_stdin: bool) -> str:
+    """A connection string from stdin or a prompt. Raises ConfigError."""
     if url_stdin:
         text = sys.stdin.read(65_536)
     elif sys.stdin.isatty():

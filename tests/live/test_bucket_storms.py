@@ -216,7 +216,9 @@ def test_a_worker_that_starts_sweeps_what_is_ours_and_a_day_old(shore: Shore) ->
     ours = {"upload p/v1/conn/00000001-aa.odb"}
 
     def start(clock: SystemClock) -> None:
-        Janitor(engine.catalog, clock, engine.paths, lambda _: None, engine.open_storage).start_up()
+        Janitor(
+            engine.catalog, clock, engine.paths, lambda _: None, engine.open_storage, engine.scratch.sweep
+        ).start_up()
 
     with suspended(shore):
         start(Tomorrow())
