@@ -68,8 +68,10 @@ class ExternalServer:
     def owner(self) -> str:
         return self.database
 
-    def connect(self, dbname: str | None = None, *, user: str | None = None) -> psycopg.Connection[tuple[object, ...]]:
-        """An autocommit session. Raises psycopg.Error."""
+    def connect(
+        self, dbname: str | None = None, *, user: str | None = None, path: str = ""
+    ) -> psycopg.Connection[tuple[object, ...]]:
+        """An autocommit session with this search_path. Raises psycopg.Error."""
         conninfo = self.given.conninfo
         if dbname is not None and dbname != "postgres":
             conninfo = replace(conninfo, dbname=dbname)
@@ -79,6 +81,8 @@ class ExternalServer:
             conn = connect(conninfo, application_name=_APPLICATION, cancel=self.cancel, read_only=False)
         except SourceError as e:
             raise psycopg.OperationalError(e.message) from e
+        if path:
+            conn.execute("SELECT pg_catalog.set_config('search_path', %s, false)", [path])
         if self.bypass or user is None:
             conn.execute("SET row_security = off")
         return conn
