@@ -50,6 +50,8 @@ def prepare_database(
             check_extensions(conn, needs.extensions, major)
             owner = _create_roles(conn, needs, cluster if isinstance(cluster, ExternalServer) else None)
             skips = _create_database(conn, dbname, owner, needs, major)
+            if isinstance(cluster, ExternalServer):  # others have roles there, and could leave something in its path
+                conn.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(dbname)))
         # PostGIS's geocoder appends to the session's path and finds its helpers there; nothing of the archive is in yet
         with cluster.connect(dbname, path="pg_catalog,public") as conn:
             conn.execute(sql.SQL("ALTER SCHEMA public OWNER TO {}").format(sql.Identifier(owner)))
