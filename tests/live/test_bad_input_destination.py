@@ -52,6 +52,7 @@ def objects(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file() and path.name != "OFFSITEDB-DESTINATION"]
 
 
+@pytest.mark.slow
 def test_a_full_disk_then_room(shop: Shop) -> None:
     with small_disk(600) as disk, connection_to(shop, disk / "backups"):
         with psycopg.connect(shop.url, autocommit=True) as conn:

@@ -83,6 +83,7 @@ def test_no_room_for_the_catalog(shop: Shop) -> None:
         check_attempt(document)
 
 
+@pytest.mark.slow
 def test_forgotten_connections_keep_their_history(shop: Shop) -> None:
     program = shop.program
     assert program.add("passing", shop.reader_url).status == 0

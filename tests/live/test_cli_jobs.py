@@ -180,6 +180,7 @@ def test_waiting_has_an_end(shop: Shop) -> None:
     assert shop.program.job("shop")[1] is JobState.SUCCEEDED
 
 
+@pytest.mark.slow
 def test_two_checkpoints_at_once(shop: Shop) -> None:
     with running_worker(shop.program.place, threads=2):
         documents = at_once(shop, 2)

@@ -132,6 +132,7 @@ def _read(path: Path) -> bytes:
         return b""  # gone meanwhile, or not ours to read
 
 
+@pytest.mark.slow
 def test_f36_canaries(place: Place, planted: Planted) -> None:
     program = program_of(place)
     parts = urlsplit(planted.url)

@@ -61,6 +61,7 @@ def assert_proven_again(attempt: Attempt) -> None:
     assert attempt.drill.verdict is Verdict.PROVEN
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_a_dump(armed: Field) -> None:
     fill(armed)
     with throttled(armed, SLOW) as proxy:
@@ -89,6 +90,7 @@ def test_killed_between_the_artifact_and_its_registration(armed: Field) -> None:
     assert len(list(armed.place.destination.rglob("*.odb"))) == 1
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_a_restore(armed: Field) -> None:
     fill(armed, rows=10, slow_rows=400)
     armed.connect_through()

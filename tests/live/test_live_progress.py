@@ -50,6 +50,7 @@ def watch(engine: Engine, job_id: str) -> list[LiveJob]:
 
 
 @pytest.mark.parametrize("gigabytes", [0.06, pytest.param(0.35, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_a_drill_is_watched(place: Place, database: str, gigabytes: float) -> None:
     size = fill(database, gigabytes)
     with place.engine() as engine:

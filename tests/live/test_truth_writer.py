@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
+import pytest
 
 from engine.model import Verdict
 from tests.fixtures.fire import Field, working
@@ -61,6 +62,7 @@ def hammering(url: str) -> Iterator[list[int]]:
     assert not failed, failed
 
 
+@pytest.mark.slow
 def test_ten_checkpoints_under_a_writer_are_all_proven(field: Field) -> None:
     field.sql(
         "CREATE TABLE orders (id serial PRIMARY KEY, note text)",

@@ -191,6 +191,7 @@ def test_the_key_its_code_and_systemd(history: History) -> None:
     play(history, scene)
 
 
+@pytest.mark.slow
 def test_the_code_confirms_and_brings_the_key_back(monkeypatch: pytest.MonkeyPatch) -> None:
     with tempfile.TemporaryDirectory() as root:
         home, held = Path(root) / "home", HeldKey()

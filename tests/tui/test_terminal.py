@@ -59,6 +59,7 @@ def opened(screen: Terminal) -> None:
     [TERMINALS[0], *(pytest.param(kind, marks=pytest.mark.slow) for kind in TERMINALS[1:])],
     ids=["truecolor", "256", "16"],
 )
+@pytest.mark.slow
 def test_idle_costs_nothing_and_a_key_press_little(lived: History, kind: dict[str, str]) -> None:
     with terminal(lived, environment(**kind), SIZE) as screen:
         opened(screen)
