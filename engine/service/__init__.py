@@ -31,6 +31,7 @@ from engine.service.installation import Initialised, actor, initialise, make_pla
 from engine.service.jobs import JobsFacet
 from engine.service.keys import KeysFacet
 from engine.service.ledger import LedgerFacet
+from engine.service.restores import RestoresFacet
 from engine.service.snapshots import SnapshotsFacet
 from engine.service.watch import WatchFacet
 from engine.service.worker import WorkerFacet
@@ -73,6 +74,7 @@ class Engine:
         self.ledger = LedgerFacet(self)
         self.snapshots = SnapshotsFacet(self)
         self.drills = DrillsFacet(self)
+        self.restores = RestoresFacet(self)
         self.worker = WorkerFacet(self)
         self.watch = WatchFacet(self)
 
@@ -137,7 +139,8 @@ class Engine:
             conninfo=lambda record, _keys: self.connections.conninfo(record),
             storage=self.open_storage,
         )
-        return Checkpoints(self.catalog, self.clock, self.settings, self.paths, opener, self.toolsets).work()
+        work = Checkpoints(self.catalog, self.clock, self.settings, self.paths, opener, self.toolsets).work()
+        return {**work, JobKind.RESTORE: self.restores.restorer().work}
 
     def toolsets(self) -> tuple[Toolset, ...]:
         """PostgreSQL programs on this machine."""
