@@ -333,7 +333,7 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "restore.target-is-source": (
         "the target is the database that the snapshot was taken of",
-        "Restore into another database; or say `--clean` and type the database's name if it is to be overwritten.",
+        "Restore into a new database beside it (`CREATE DATABASE name;`), look at it, then rename the two.",
     ),
     "restore.refused": (
         "the target cannot take this restore",

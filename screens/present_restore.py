@@ -19,7 +19,7 @@ _MOST = 40
 
 def plan_lines(plan: TargetPlan) -> tuple[Phrase, ...]:
     """The whole plan: where to, what is there, what comes, what goes, what stays away, what is wrong."""
-    target, there = plan.target, plan.there
+    target = plan.target
     tls = "unix socket" if target.tls.transport == "unix" else f"sslmode {target.tls.sslmode}"
     if target.tls.transport != "unix":
         tls += f", {target.tls.version}" if target.tls.in_use else ", not encrypted"

@@ -53,7 +53,7 @@ def make_plan(
         uses=selection.uses,
         left_out=selection.left_out,
         findings=(
-            *_server_findings(snapshot, seen, options, is_source),
+            *_server_findings(snapshot, seen, is_source),
             *_content_findings(selection, existing, options),
             *_role_findings(snapshot, seen, selection, options),
         ),
@@ -63,8 +63,8 @@ def make_plan(
 def expected(snapshot: Snapshot, selection: Selection, options: RestoreOptions) -> tuple[TableCount, ...]:
     """What must be counted at the target afterwards. Definitions alone: every table, empty."""
     if options.parts is Parts.SCHEMA:
-        made = [(e.schema or "", e.tag) for e in selection.kept if e.desc == "TABLE"]
-        return tuple(TableCount(schema, table, 0) for schema, table in made)
+        tables = [(e.schema or "", e.tag) for e in selection.kept if e.desc == "TABLE"]
+        return tuple(TableCount(schema, table, 0) for schema, table in tables)
     loaded = set(selection.loads)
     made = {(e.schema or "", e.tag) for e in selection.kept if e.desc == "TABLE"}
     return tuple(t for t in snapshot.details.tables if (t.schema, t.table) in (made if t.group else loaded))
@@ -74,9 +74,7 @@ def _fail(code: str, text: str, fix: str | None = None) -> Check:
     return Check(code, CheckStatus.FAIL, text, fix)
 
 
-def _server_findings(
-    snapshot: Snapshot, seen: Look, options: RestoreOptions, is_source: bool | None
-) -> Iterator[Check]:
+def _server_findings(snapshot: Snapshot, seen: Look, is_source: bool | None) -> Iterator[Check]:
     facts = seen.facts
     source_major = int((snapshot.details.versions.server or "0").split(".")[0])
     if facts.major < source_major:
@@ -95,14 +93,12 @@ def _server_findings(
             " cannot be converted stops the restore",
             f"CREATE DATABASE name TEMPLATE template0 ENCODING '{snapshot.details.needs.encoding}';",
         )
-    if is_source and options.clean:
-        yield Check(
+    if is_source:
+        yield _fail(
             "restore.target-is-source",
-            CheckStatus.WARN,
-            "THE TARGET IS THE SOURCE ITSELF: what it holds now is dropped and replaced by the snapshot's state",
+            "the target is the database that the snapshot was taken of",
+            "Restore into a new database beside it (`CREATE DATABASE name;`), look at it, then rename the two.",
         )
-    elif is_source:
-        yield _fail("restore.target-is-source", "the target is the database that the snapshot was taken of", None)
     elif is_source is None:
         text = "whether the target is the source itself could not be found out: look at host and database once more"
         yield Check("restore.target-is-source", CheckStatus.INFO, text)

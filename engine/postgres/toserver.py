@@ -154,6 +154,8 @@ def restore(
         watch.close()
         if cancel.cancelled:
             end_sessions(into)
+    if status == 0 and not mishaps:
+        return ()  # it is all there: a cancel that came too late undoes nothing, and the caller must not say so
     cancel.check()
     return _failures(mishaps, entries, status)
 
