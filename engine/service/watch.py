@@ -84,6 +84,8 @@ class WatchFacet:
             restored = {} if found.state.ended else catalogs.job_tables.read(tx, found.id)
             at_target = catalogs.restores.of_job(tx, found.id) if found.kind is JobKind.RESTORE else None
         tables, usual = _tables(snapshot, attempt, restored), _usual(past)
+        if found.kind is JobKind.RESTORE:  # maybe a part only, and a server of which drills say nothing
+            tables, usual = tuple(t for t in tables if t.restored is not None), None
         if at_target is not None and at_target.outcome.tables:
             counted = at_target.outcome.tables
             tables = tuple(TableProgress(t.schema, t.table, t.expected, t.restored, True) for t in counted)

@@ -16,7 +16,7 @@ from psycopg import sql
 
 from engine import catalog as catalogs
 from offsitedb_tui.demo.source import Admin
-from tests.fixtures.fire import at_port
+from tests.fixtures.fire import at_port, files_with
 from tests.fixtures.installation import running_worker, wait_until
 from tests.fixtures.program import Said
 from tests.fixtures.proxy import Proxy
@@ -242,12 +242,12 @@ def test_the_password_is_nowhere(shop: Shop, snapshot: str, owned: str) -> None:
         url = owned.replace(f":{parts.port}/", f":{proxy.port}/")
         with watching(shop.program.place.root, needles) as watch:
             said = restore(shop, snapshot, url)
-    watch.files()
     assert said.status == 0, said.err
     assert "pg_restore" in watch.seen
     assert watch.found == []
     for needle in needles:
         assert needle.decode() not in said.out + said.err
+        assert files_with(shop.program.place.root, needle) == []
 
 
 @contextmanager
