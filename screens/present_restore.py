@@ -39,12 +39,12 @@ def plan_lines(plan: TargetPlan) -> tuple[Phrase, ...]:
         lines.append(_row("loads", f"{len(plan.loads):,} tables, {plan.rows:,} rows"))
         lines += _some([f"{t.schema}.{t.table}  {'' if t.rows is None else f'{t.rows:,} rows'}" for t in plan.loads])
     if plan.drops:
-        lines.append(_row("DROPS FIRST", f"{len(plan.drops):,} objects at the target", Tone.BAD))
+        lines.append(_row("DROPS FIRST", f"{things(len(plan.drops))} at the target", Tone.BAD))
         lines += _some(list(plan.drops))
     if plan.uses:
         lines.append(_row("uses", f"{', '.join(plan.uses)}: as they are at the target"))
     if plan.left_out:
-        lines.append(_row("left out", f"{len(plan.left_out):,} objects"))
+        lines.append(_row("left out", things(len(plan.left_out))))
         lines += _some([f"{x.kind} {x.name}: {x.reason}" for x in plan.left_out])
     lines.append(_row("how", _how(plan)))
     for found in plan.findings:
@@ -79,10 +79,15 @@ def outcome_lines(record: RestoreRecord) -> tuple[Phrase, ...]:
         lines.append(Phrase("  ✗ ", Tone.BAD) + Phrase(failure.message))
         lines += [Phrase("    → ", Tone.DIM) + line for line in paragraphs(failure.hint) if line]
     if outcome.left_out:
-        lines.append(Phrase(f"  left out: {len(outcome.left_out):,} objects", Tone.DIM))
+        lines.append(Phrase(f"  left out: {things(len(outcome.left_out))}", Tone.DIM))
         lines += [Phrase(f"    {x.kind} {x.name}: {x.reason}", Tone.DIM) for x in outcome.left_out[:_MOST]]
     lines.append(Phrase("  at the target is ", Tone.DIM) + Phrase(outcome.remains))
     return tuple(lines)
+
+
+def things(n: int) -> str:
+    """``1 object``."""
+    return "1 object" if n == 1 else f"{n:,} objects"
 
 
 def summary(outcome: RestoreOutcome) -> str:

@@ -20,7 +20,7 @@ from engine.service import CancelToken
 from screens import present_connections
 from screens.forms.form import Form, FormBody, button
 from screens.phrase import Phrase, Tone
-from screens.present_restore import plan_lines
+from screens.present_restore import plan_lines, things
 from screens.widgets.bar import Question
 from screens.widgets.fields import Choice, Field, Secret, Text
 from screens.widgets.lines import Lines
@@ -201,7 +201,7 @@ class RestoreForm(Form[str | None]):
         plan = self._plan
         if self.trying or plan is None:
             return
-        drops = f", dropping {len(plan.drops):,} objects" if plan.drops else ""
+        drops = f", dropping {things(len(plan.drops))}" if plan.drops else ""
         what = Phrase(f"Restore into it{drops}? Its name, ", Tone.WARN) + Phrase(plan.target.database, Tone.STRONG)
         self.ask(Question(what + Phrase(":", Tone.WARN), lambda typed: self._start(plan, typed.strip())))
 

@@ -336,7 +336,7 @@ def test_copying_what_the_cursor_is_on(history: History) -> None:
             ("BYPASSRLS", "ALTER ROLE r\n  BYPASSRLS;"),
             ("old_carts", "public.old_carts\tgone"),
             ("Restore it yourself", history.engine.snapshots.restore_command(newest.id)),
-            ("snapshot download", history.engine.snapshots.restore_command(newest.id)),
+            ("--to-url-stdin", history.engine.snapshots.restore_command(newest.id)),
             ("auth.users", "auth.users\t88241"),
         ):
             await cursor_to(pilot, text)
