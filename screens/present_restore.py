@@ -90,11 +90,6 @@ def things(n: int) -> str:
     return "1 object" if n == 1 else f"{n:,} objects"
 
 
-def summary(outcome: RestoreOutcome) -> str:
-    """A word for a table of restores."""
-    return outcome.state
-
-
 def _row(label: str, text: str, tone: Tone = Tone.PLAIN) -> Phrase:
     return Phrase(label, Tone.DIM).fit(13) + Phrase(text, tone)
 
