@@ -184,15 +184,25 @@ class Restorer:
             return "everything that was restored"
         if restored and not failed:
             return "everything that was restored, not counted"
+        there = self._there(plan, into)
         if plan.all_or_nothing:
-            return "nothing of it: it was one transaction"
+            made = plan.options.parts is not Parts.DATA and not plan.drops
+            if made and there:  # none of them was there before
+                return "all of it: the server had it before the connection ended; nobody has counted it"
+            before = ", and what was there before is untouched" if plan.there.tables or plan.there.others else ""
+            return f"nothing of it{before}: it was one transaction"
+        if there is None:
+            return "a part of it, which could not be looked at"
+        return f"a part of it: {there} of {len(plan.loads)} tables exist, their rows and indexes may be missing"
+
+    def _there(self, plan: TargetPlan, into: toserver.Into) -> int | None:
+        """How many of the tables exist at the target now; None when nobody can say."""
         quick = replace(into.conninfo, connect_timeout_s=2)
         try:
             now = look(quick, application_name="offsitedb: restore", cancel=CancelToken()).existing.relations
         except OffsiteError:
-            return "a part of it, which could not be looked at"
-        there = [f"{t.schema}.{t.table}" for t in plan.loads if (t.schema, t.table) in now]
-        return f"a part of it: {len(there)} of {len(plan.loads)} tables exist, their rows and indexes may be missing"
+            return None
+        return sum((t.schema, t.table) in now for t in plan.loads)
 
     def _prepare(
         self, snapshot: Snapshot, conninfo: Conninfo, options: RestoreOptions, toc: Toc, cancel: CancelToken

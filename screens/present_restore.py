@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.model import CheckStatus
-from engine.model.restoring import Parts, RestoreOutcome, RestoreRecord, TargetPlan
+from engine.model.restoring import Parts, RestoreRecord, TargetPlan
 from screens.phrase import Phrase, Tone, joined, paragraphs
 from screens.present import human_bytes, human_seconds
 
