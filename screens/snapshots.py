@@ -77,7 +77,14 @@ class SnapshotsPage(Fetching, Page):
         Binding("q", "app.quit", "quit", show=False, id="snapshots.quit"),
         Binding("y", "copy", "copy", show=False, id="snapshots.copy-id", tooltip="Copy the snapshot's id"),
         Binding("v", "verify", "verify", id="snapshots.verify", tooltip="Read the whole artifact, check every byte"),
-        Binding("l", "receipt", "receipt", id="snapshots.receipt", tooltip="The signed receipt of its newest drill"),
+        Binding(
+            "l",
+            "receipt",
+            "receipt",
+            show=False,
+            id="snapshots.receipt",
+            tooltip="The signed receipt of its newest drill",
+        ),
         Binding("R", "restore", "restore", id="snapshots.restore", tooltip="Restore it into a server of yours"),
         Binding("o", "download", "download", id="snapshots.download", tooltip="Write the dump, decrypted, to a file"),
         Binding(

@@ -112,8 +112,8 @@ def test_the_detail_tells_all(history: History) -> None:
             "public.audit_2026    new table",
             "public.old_carts    gone",
             "public.events  4,102,533 → 4,102,733  +200",
-            "offsitedb snapshot download ",
-            '--dbname="$TARGET_URL"',
+            """printf %s "$TARGET_URL" | offsitedb restore """,
+            " --to-url-stdin",
             "public.events  4,102,733",
         ):
             assert line in said, (line, said)
