@@ -282,11 +282,12 @@ def _check_neighbours(
 ) -> None:
     """Views, rules, parents: what refers to a relation that is neither restored nor at the target cannot be made."""
     by_id = {e.dump_id: e for e in usable}
+    attached = [set(e.depends_on) for e in usable if e.desc == "TABLE ATTACH"]
     for entry in chosen:
-        if entry.desc == "TABLE" and "\nINHERITS (" not in entry.definition:
-            continue  # a partition is made without its root
         for d in entry.depends_on:
             other = by_id.get(d)
+            if any({entry.dump_id, d} <= pair for pair in attached):
+                continue  # a partition is made without its root
             if other is None or d in wanted or other.desc not in _RELATIONS or _there(other, existing):
                 continue
             if entry.desc in _BELONGS and entry.desc in ("INDEX", "CONSTRAINT"):

@@ -109,7 +109,10 @@ def _server_findings(snapshot: Snapshot, seen: Look, is_source: bool | None) -> 
 
 def _content_findings(selection: Selection, existing: Existing, options: RestoreOptions) -> Iterator[Check]:
     if not selection.kept:
-        yield _fail("restore.refused", "nothing is left to restore", "Name other tables or schemas.")
+        first = next((f": {x.kind} {x.name}: {x.reason}" for x in selection.left_out), "")
+        yield _fail(
+            "restore.refused", f"nothing is left to restore{first}", "Name that, too, or other tables or schemas."
+        )
     if options.parts is Parts.DATA:
         if selection.missing:
             yield _fail(

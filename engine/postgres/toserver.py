@@ -22,7 +22,7 @@ from engine.model import Failure, TableCount, TableResult
 from engine.model.restoring import RestoreOptions
 from engine.postgres import passfile
 from engine.postgres.address import Conninfo
-from engine.postgres.mishaps import Mishap, hint_for, read_mishaps
+from engine.postgres.mishaps import UNKNOWN_CAUSE, Mishap, hint_for, read_mishaps
 from engine.postgres.scratch import ScratchDir, open_archive_file
 from engine.postgres.selection import Selection
 from engine.postgres.session import Connection, connect, interruptible, translate
@@ -76,7 +76,22 @@ _HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
         ),
         "The connection to the target was lost. Look at the server and the network, then restore again.",
     ),
+    (
+        re.compile(r"violates check constraint"),
+        "A CHECK at the target refuses these rows: it is another one than at the source, or it reads a table that is"
+        " loaded later. Look at it there, or restore the table with its definition into a new database.",
+    ),
+    (
+        re.compile(r"canceling statement"),
+        "Somebody at the target, or a limit there, ended the statement. Find out who, then restore again.",
+    ),
     (re.compile(r"No space left|could not extend file"), "The target's disk is full. Make room, then restore again."),
+)
+
+
+_REFUSED_THERE = (
+    "The target refuses this object, and the message says why. Restore what it needs along with it (more --table, or the"
+    " whole snapshot), or mend it at the target, then restore again."
 )
 
 
@@ -310,4 +325,5 @@ def _failures(mishaps: Sequence[Mishap], entries: Sequence[TocEntry], status: in
 
 def _hint(mishap: Mishap, entries: Sequence[TocEntry]) -> str:
     known = next((hint for pattern, hint in _HINTS if pattern.search(mishap.text)), None)
-    return known or hint_for(mishap, entries)
+    found = known or hint_for(mishap, entries)
+    return _REFUSED_THERE if found == UNKNOWN_CAUSE else found
