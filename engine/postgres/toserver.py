@@ -90,8 +90,8 @@ _HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 _REFUSED_THERE = (
-    "The target refuses this object, and the message says why. Restore what it needs along with it (more --table, or the"
-    " whole snapshot), or mend it at the target, then restore again."
+    "The target refuses this object, and the message says why. Restore what it needs along with it (more --table, or"
+    " the whole snapshot), or mend it at the target, then restore again."
 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +11,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from engine.service import Engine
-from offsitedb_tui.demo.source import Admin
-from tests.fixtures.binaries import find_toolset
+from engine import paths as places
+from engine.cancel import CancelToken
+from engine.postgres.tools import MAJORS, discover
+from offsitedb_tui.demo.source import Admin, postgres_server
+from tests.fixtures.binaries import PLACE, find_toolset
 from tests.fixtures.installation import installation
 from tests.fixtures.pooler import pgbouncer
 from tests.fixtures.program import Program, program_of
@@ -46,10 +50,6 @@ class Source:
 
     program: Program
     snapshot: str
-
-    @property
-    def engine(self) -> Engine:
-        return self.program.place.engine()
 
     def restore(self, url: str, *options: str, status: int = 0) -> tuple[str, str]:
         said = self.program.run(
@@ -128,12 +128,29 @@ def test_a_transaction_pooler_is_refused(source: Source, database: str) -> None:
     assert tables(database) == set()
 
 
-def test_an_older_major_is_refused(source: Source, database: str, tmp_path: Path) -> None:
-    """The snapshot says that it is of a newer server than any there is."""
-    major = find_toolset().major
-    with source.engine as engine, engine.catalog.write() as tx:
-        tx.connection.exec_driver_sql(  # type: ignore[attr-defined]
-            "UPDATE snapshots SET details = replace(details, ?, ?)", (f'"server":"{major}.', '"server":"99.')
-        )
-    _, err = source.restore(database, status=60)
-    assert "older than the source's 99" in err
+@pytest.mark.parametrize("major", [min(MAJORS), max(MAJORS)])
+def test_only_an_older_major_is_refused(source: Source, major: int) -> None:
+    paths = places.Paths(home=PLACE.parent, runtime=PLACE.parent)
+    own = find_toolset().major
+    there = next((t for t in discover(paths) if t.major == major and t.has_server), None)
+    if there is None or major == own:
+        pytest.skip(f"no second PostgreSQL {major} here; `offsitedb postgres install {major}`")
+    target = source.program.place.root / "runtime" / "postgres"
+    target.mkdir(parents=True, exist_ok=True)
+    if not (target / str(major)).exists() and (PLACE / str(major)).exists():
+        (target / str(major)).symlink_to(PLACE / str(major))
+    directory = Path(tempfile.mkdtemp(prefix="odbmajor-"))
+    directory.chmod(0o711)
+    try:
+        with postgres_server(there, directory / "pg", keep=False, cancel=CancelToken()) as admin:
+            run(admin.url(), "CREATE DATABASE older TEMPLATE template0")
+            url = admin.url("older")
+            if major < own:
+                _, err = source.restore(url, status=60)
+                assert f"older than the source's {own}" in err
+                assert tables(url) == set()
+            else:
+                source.restore(url)
+                assert {"tree", "moods", "salary"} <= tables(url)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
