@@ -330,6 +330,31 @@ CODES: dict[str, tuple[str, str]] = {
         'Install bubblewrap, or set drill.isolation = "best-effort" in config.toml.',
     ),
     "drill.timeout": ("the drill took longer than its limit", "Raise drill.timeout_s in config.toml."),
+    # -- restores into a server of the user's: PreflightFailed (60), DrillFailed (70)
+    "restore.target-not-empty": (
+        "what would be restored is at the target already",
+        "Restore into a new, empty database, or say `--clean` to drop first what the snapshot holds.",
+    ),
+    "restore.target-is-source": (
+        "the target is the database that the snapshot was taken of",
+        "Restore into a new database beside it (`CREATE DATABASE name;`), look at it, then rename the two.",
+    ),
+    "restore.refused": (
+        "the target cannot take this restore",
+        "Read the plan: `offsitedb restore ID --to-url-stdin --dry-run` names what is missing, with the SQL.",
+    ),
+    "restore.interrupted": (
+        "the worker stopped or died while it restored, or came to it too late; a restore is never repeated by itself",
+        "Look at the target, then start the restore anew.",
+    ),
+    "restore.failed": (
+        "the restore into the target ended with errors",
+        "Read what failed: `offsitedb restores`; with one job nothing of it is left at the target.",
+    ),
+    "restore.mismatch": (
+        "tables at the target do not hold the captured number of rows",
+        "Read which: `offsitedb restores`; look for programs and triggers that write to the target.",
+    ),
     # -- StillRunning (75)
     "job.still-running": ("waiting ended; the job goes on", "Follow it with `offsitedb jobs show ID`."),
     # -- AccessDenied (80)

@@ -24,6 +24,7 @@ from offsitedb_tui.verbs import (
     key,
     postgres,
     receipt,
+    restore,
     scratch,
     snapshot,
     worker,
@@ -48,6 +49,8 @@ app.command("drill")(drill.drill)
 app.command("ledger")(drill.ledger)
 app.command("drills")(receipt.drills)
 app.command("receipt")(receipt.receipt)
+app.command("restore")(restore.restore)
+app.command("restores")(restore.restores)
 app.command("worker")(worker.worker)
 app.command("doctor")(doctor.doctor)
 

@@ -10,9 +10,10 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from types import FrameType, TracebackType
 
-from engine.errors import OffsiteError, StillRunning
+from engine.errors import ConfigError, OffsiteError, StillRunning
 from engine.model import JobState
 from engine.model.views import JobView
 from engine.service import Engine
@@ -21,11 +22,18 @@ from screens.present import human_bytes, human_seconds, visible
 
 POLL_S = 0.25
 PLAIN_EVERY_S = 10.0
+CANCEL_WITHIN_S = 15.0
+"""How long a cancelled job is waited for."""
 CLEAR = "\r\x1b[K"
 
 
-def follow(engine: Engine, job: JobView, talk: Talk, timeout_s: float | None) -> JobView:
-    """Wait until ``job`` has ended or is blocked. Raises StillRunning after ``timeout_s`` seconds; the job goes on."""
+def follow(
+    engine: Engine, job: JobView, talk: Talk, timeout_s: float | None, *, interrupt_cancels: bool = False
+) -> JobView:
+    """Wait until ``job`` has ended or is blocked. Raises StillRunning after ``timeout_s`` seconds; the job goes on.
+
+    An interrupt ends the waiting; with ``interrupt_cancels`` it cancels the job, whose end is waited for.
+    """
     line = _Line()
     with _Substitute(engine, job.id, talk) as substitute, line:
         try:
@@ -33,6 +41,12 @@ def follow(engine: Engine, job: JobView, talk: Talk, timeout_s: float | None) ->
                 return _follow(engine, job, line, substitute, timeout_s, interrupt)
         except KeyboardInterrupt:
             line.clear()
+            if interrupt_cancels:
+                talk.say("cancelling: it ends in a moment")
+                with suppress(ConfigError):  # it has ended meanwhile
+                    engine.jobs.cancel(job.id)
+                with _Interrupt() as interrupt:
+                    return _follow(engine, job, line, substitute, CANCEL_WITHIN_S, interrupt)
             talk.say(_what_becomes_of_it(job, without_worker=substitute.active))
             raise
 

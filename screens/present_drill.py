@@ -9,6 +9,7 @@ from engine.model import JobKind, JobState, Verdict
 from engine.model.records import JobProgress
 from engine.model.views import JobView
 from engine.model.watch import LiveJob, PhaseTime, TableProgress, Usual
+from screens import present_restore
 from screens.phrase import Phrase, Tone, joined, paragraphs
 from screens.present import (
     both_times,
@@ -24,6 +25,7 @@ from screens.present import (
 
 SNAPSHOT_PHASES = ("preflight", "lock", "dump", "register")
 DRILL_PHASES = ("fetch", "scratch", "list", "restore", "verify")
+RESTORE_PHASES = ("fetch", "list", "restore", "verify")
 TITLES = {
     "preflight": "look at the database",
     "lock": "take a consistent view",
@@ -47,7 +49,7 @@ def short_id(id_: str) -> str:
 def title(live: LiveJob, now: datetime) -> Phrase:
     """``Drill of prod-api · snapshot 7f3c…a1 · taken 14:00:11 · 412.3 MB``."""
     job, snapshot = live.job, live.attempt.snapshot
-    what = "Drill" if job.kind is JobKind.DRILL else "Checkpoint"
+    what = {JobKind.DRILL: "Drill", JobKind.RESTORE: "Restore"}.get(job.kind, "Checkpoint")
     first = Phrase(f"{what} of ") + Phrase(job.connection, Tone.STRONG)
     tag = Phrase(job.tag or "", Tone.CODE)
     if snapshot is None:
@@ -82,6 +84,8 @@ def phase_lines(live: LiveJob, width: int, *, brief: bool) -> tuple[Phrase, ...]
 def _order(live: LiveJob) -> list[str]:
     """The phases of this kind of job; one that this program does not know yet stands where it came."""
     order = [*(SNAPSHOT_PHASES if live.job.kind is JobKind.CHECKPOINT else ()), *DRILL_PHASES]
+    if live.job.kind is JobKind.RESTORE:
+        order = [*RESTORE_PHASES]
     seen = [*(phase.phase for phase in live.phases), _phase_now(live)]
     for n, name in enumerate(seen):
         if name and name not in order:
@@ -177,16 +181,18 @@ def usual_seconds(phase: str, usual: Usual | None) -> float | None:
 def live_line(live: LiveJob, now: datetime, last_s: float | None, workers: int) -> Phrase:
     """``elapsed 1 min 02 s · ETA 41 s · 38 MB/s · last drill 94 s``."""
     job = live.job
-    last = Phrase(f"last drill {short_seconds(last_s)}", Tone.DIM) if last_s else Phrase()
+    restores = job.kind is JobKind.RESTORE
+    last = Phrase(f"last drill {short_seconds(last_s)}", Tone.DIM) if last_s and not restores else Phrase()
     if job.state is JobState.QUEUED:
         waits = Phrase(f"● waiting for a worker since {clock_time(job.created_at, now)}", Tone.BUSY)
         if not workers:
             waits = Phrase("! no worker is running", Tone.WARN) + Phrase(": w starts one for this session")
         return Phrase(" ") + joined([waits, last])
     if job.cancel_requested:
-        return (
-            Phrase(" ") + Phrase("● cancelling", Tone.BUSY) + Phrase(": it ends in a moment and leaves nothing behind")
+        left = (
+            "it ends in a moment and says what is left" if restores else "it ends in a moment and leaves nothing behind"
         )
+        return Phrase(" ") + Phrase("● cancelling", Tone.BUSY) + Phrase(f": {left}")
     elapsed = (now - job.started_at).total_seconds() if job.started_at else 0.0
     eta = Phrase(f"ETA {_whole(live.eta_s)}") if live.eta_s is not None else Phrase()
     return Phrase(" ") + joined([f"elapsed {_whole(elapsed)}", eta, speed_text(job), last])
@@ -211,7 +217,7 @@ def table_cells(table: TableProgress, live: LiveJob) -> tuple[Phrase, ...]:
 
 
 def _table_word(table: TableProgress, live: LiveJob) -> Phrase:
-    if live.attempt.drill is not None:
+    if live.attempt.drill is not None or live.restore is not None:
         if table.expected is None or table.restored is None:
             return Phrase("? not counted", Tone.WARN)
         return Phrase("✓", Tone.GOOD) if table.expected == table.restored else Phrase("✗ differs", Tone.BAD)
@@ -230,9 +236,24 @@ def _table_word(table: TableProgress, live: LiveJob) -> Phrase:
 
 def outcome(live: LiveJob, now: datetime) -> tuple[Phrase, ...]:
     """The verdict, or why there is none, with what to do next; then timings, skips and what was not captured."""
+    if live.job.kind is JobKind.RESTORE:
+        return tuple(_restore_lines(live, now))
     if live.attempt.drill is not None:
         return tuple(_receipt_lines(live))
     return tuple(_without_verdict(live.job, now, has_snapshot=live.attempt.snapshot is not None))
+
+
+def _restore_lines(live: LiveJob, now: datetime) -> list[Phrase]:
+    """What a restore came to at its target; without a record it has touched none."""
+    job, record = live.job, live.restore
+    error = [] if job.state is JobState.CANCELLED else _error_lines(job)
+    if record is not None:
+        lines = [Phrase(" ") + line for line in present_restore.outcome_lines(record)]
+        return lines if record.outcome.failures else [lines[0], *error, *lines[1:]]
+    at = f" at {clock_time(job.finished_at, now)}" if job.finished_at else ""
+    first = " – cancelled" if job.state is JobState.CANCELLED else " ✗ NOT RESTORED"
+    tone = Tone.STRONG if job.state is JobState.CANCELLED else Tone.BAD
+    return [Phrase(first, tone) + Phrase(at, Tone.DIM), *error, Phrase("   The target was not touched.", Tone.DIM)]
 
 
 def blocked_lines(job: JobView) -> tuple[Phrase, ...]:
@@ -320,6 +341,8 @@ def _thing(kind: str, name: str, reason: str) -> Phrase:
 def error_text(live: LiveJob) -> str | None:
     """What went wrong with its codes and hints, to be copied; None when nothing did."""
     found = [(f.message, f.code, f.hint) for f in live.attempt.drill.failures] if live.attempt.drill else []
+    if live.restore is not None:
+        found = [(f.message, f.code, f.hint) for f in live.restore.outcome.failures]
     if not found and live.job.error is not None:
         found = [(live.job.error.message, live.job.error.code, live.job.error.hint)]
     texts = [f"{message} [{code}]" + (f"\n{hint}" if hint else "") for message, code, hint in found]

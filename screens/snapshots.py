@@ -22,6 +22,7 @@ from screens import present, present_snapshot
 from screens.base import Page, error_lines
 from screens.fact import Fact
 from screens.fetching import Fetching
+from screens.forms.restore import RestoreForm
 from screens.ledger import LINES, searched
 from screens.phrase import Phrase, Tone
 from screens.present_snapshot import Detail
@@ -67,7 +68,8 @@ class SnapshotsPage(Fetching, Page):
         "and the SQL that would change that, what changed since the proven one before it, and the command that "
         "restores it. tab goes between list and detail, enter opens the detail alone, ] and [ go from section to "
         "section, y copies what the cursor is on. v reads the whole artifact and checks every byte; only a drill (d) "
-        "proves that it restores."
+        "proves that it restores. R restores it into a server of yours: the plan first, then the database's name typed "
+        "back."
     )
     AUTO_FOCUS = "#snapshots"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -75,7 +77,15 @@ class SnapshotsPage(Fetching, Page):
         Binding("q", "app.quit", "quit", show=False, id="snapshots.quit"),
         Binding("y", "copy", "copy", show=False, id="snapshots.copy-id", tooltip="Copy the snapshot's id"),
         Binding("v", "verify", "verify", id="snapshots.verify", tooltip="Read the whole artifact, check every byte"),
-        Binding("l", "receipt", "receipt", id="snapshots.receipt", tooltip="The signed receipt of its newest drill"),
+        Binding(
+            "l",
+            "receipt",
+            "receipt",
+            show=False,
+            id="snapshots.receipt",
+            tooltip="The signed receipt of its newest drill",
+        ),
+        Binding("R", "restore", "restore", id="snapshots.restore", tooltip="Restore it into a server of yours"),
         Binding("o", "download", "download", id="snapshots.download", tooltip="Write the dump, decrypted, to a file"),
         Binding(
             "slash", "filter", "filter", key_display="/", id="snapshots.filter", tooltip="Show those that hold a word"
@@ -327,11 +337,22 @@ class SnapshotsPage(Fetching, Page):
         assert line is not None
         self.ask_download(line)
 
+    def action_restore(self) -> None:
+        line = self._line()
+        assert line is not None
+        assert line.snapshot_id is not None
+        named = Phrase(line.connection, Tone.STRONG) + f" of {present.clock_time(line.at, self.now())}"
+        self.app.push_screen(RestoreForm(line.snapshot_id, named), self._restore_started)
+
+    def _restore_started(self, job: str | None) -> None:
+        if job is not None:
+            self.console.go("drill", job=job)
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Without a snapshot there is nothing to verify; without a drill no receipt."""
         if not super().check_action(action, parameters):
             return False
-        if action in ("verify", "download", "receipt", "other"):
+        if action in ("verify", "download", "restore", "receipt", "other"):
             return self._line() is not None
         return True
 

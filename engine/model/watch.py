@@ -11,6 +11,7 @@ from datetime import datetime
 
 from engine.model.proof import Timings, Verdict
 from engine.model.records import JobState, PhaseTime
+from engine.model.restoring import RestoreRecord
 from engine.model.views import Attempt, JobView
 
 
@@ -131,6 +132,8 @@ class LiveJob:
     eta_s: float | None
     log: tuple[LogLine, ...]
     attempt: Attempt
+    restore: RestoreRecord | None = None
+    """What a restore came to at its target."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,9 @@ def judge(mishaps: Sequence[Mishap], entries: Sequence[TocEntry], status: int) -
     return Judgement(tuple(failures), name_skips(skipped, reasons), lost)
 
 
+UNKNOWN_CAUSE = "Restoring by hand will show the same error. Mend the object at the source, then take a new checkpoint."
+
+
 def hint_for(mishap: Mishap | None, entries: Sequence[TocEntry]) -> str:
     """A full sentence on what to do at the source, for the causes that we know."""
     text = mishap.text if mishap is not None else ""
@@ -167,7 +170,7 @@ def hint_for(mishap: Mishap | None, entries: Sequence[TocEntry]) -> str:
             "Code of this database wants superuser rights while it is restored, and a drill never gives them. Read the"
             " object's definition at the source before you restore it as superuser."
         )
-    return "Restoring by hand will show the same error. Mend the object at the source, then take a new checkpoint."
+    return UNKNOWN_CAUSE
 
 
 def _messages(lines: Iterable[str]) -> Iterator[tuple[int, str]]:

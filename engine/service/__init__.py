@@ -31,6 +31,7 @@ from engine.service.installation import Initialised, actor, initialise, make_pla
 from engine.service.jobs import JobsFacet
 from engine.service.keys import KeysFacet
 from engine.service.ledger import LedgerFacet
+from engine.service.restores import RestoresFacet
 from engine.service.scratch import ScratchFacet
 from engine.service.snapshots import SnapshotsFacet
 from engine.service.watch import WatchFacet
@@ -74,6 +75,7 @@ class Engine:
         self.ledger = LedgerFacet(self)
         self.snapshots = SnapshotsFacet(self)
         self.drills = DrillsFacet(self)
+        self.restores = RestoresFacet(self)
         self.scratch = ScratchFacet(self)
         self.worker = WorkerFacet(self)
         self.watch = WatchFacet(self)
@@ -140,7 +142,8 @@ class Engine:
             storage=self.open_storage,
             scratch=self.scratch.given,
         )
-        return Checkpoints(self.catalog, self.clock, self.settings, self.paths, opener, self.toolsets).work()
+        work = Checkpoints(self.catalog, self.clock, self.settings, self.paths, opener, self.toolsets).work()
+        return {**work, JobKind.RESTORE: self.restores.restorer().work}
 
     def toolsets(self) -> tuple[Toolset, ...]:
         """PostgreSQL programs on this machine."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,6 @@ from engine.errors import ConfigError
 from engine.model import Snapshot
 from engine.model.views import Attempt
 from engine.model.watch import Drift, RowDelta
-from engine.postgres.tools import Toolset
 from engine.snapshot import check_manifest, open_object
 
 if TYPE_CHECKING:
@@ -99,12 +97,8 @@ class SnapshotsFacet:
         return Drift(None, None) if previous is None else _drift(previous, snapshot)
 
     def restore_command(self, text: str) -> str:
-        """The shell line that restores the snapshot into ``$TARGET_URL`` with PostgreSQL's own program."""
-        snapshot_id = self.resolve(text)
-        with self._engine.catalog.read() as tx:
-            server = catalogs.snapshots.get(tx, snapshot_id).details.versions.server
-        program = _pg_restore((server or "").split(".")[0], self._engine.toolsets())
-        return f'offsitedb snapshot download {snapshot_id[:16]} -o - | {program} --no-owner --dbname="$TARGET_URL"'
+        """The shell line that restores the snapshot into the server that ``$TARGET_URL`` names."""
+        return f'printf %s "$TARGET_URL" | offsitedb restore {self.resolve(text)[:16]} --to-url-stdin'
 
     def _open(
         self,
@@ -145,16 +139,6 @@ def _drift(before: Snapshot, after: Snapshot) -> Drift:
         gone=tuple(f"{schema}.{table}" for schema, table in sorted(old.keys() - new.keys())),
         rows=tuple(sorted(changed, key=lambda d: (-abs(d.after - d.before), d.schema, d.table))),
     )
-
-
-def _pg_restore(major: str, toolsets: Sequence[Toolset]) -> str:
-    """The program of the source's major as a shell says it; the one on the PATH where this machine has no such."""
-    fitting = [t for t in toolsets if str(t.major) == major]
-    if not fitting:
-        return "pg_restore"
-    own = min(fitting, key=lambda t: t.libdir is not None)  # the first that needs no libraries of ours
-    program = shlex.quote(str(own.bindir / "pg_restore"))
-    return program if own.libdir is None else f"LD_LIBRARY_PATH={shlex.quote(str(own.libdir))} {program}"
 
 
 def _quiet(sealed: int, plain: int) -> None:

@@ -11,7 +11,7 @@ from engine import catalog as catalogs
 from engine.catalog import Tx
 from engine.catalog.watch import Ledger, PastDrill, Standing
 from engine.janitor import is_alive
-from engine.model import Job, JobState, Snapshot, Timings
+from engine.model import Job, JobKind, JobState, Snapshot, Timings
 from engine.model.views import Attempt, JobView
 from engine.model.watch import DestinationUse, Headline, LedgerLine, LiveJob, Overview, TableProgress, Usual
 from engine.progress import TableRows
@@ -82,7 +82,13 @@ class WatchFacet:
             log = catalogs.watch.log_tail(tx, found.id, limit=log_tail)
             attempt = self._engine.ledger.attempt(tx, snapshot, found)
             restored = {} if found.state.ended else catalogs.job_tables.read(tx, found.id)
+            at_target = catalogs.restores.of_job(tx, found.id) if found.kind is JobKind.RESTORE else None
         tables, usual = _tables(snapshot, attempt, restored), _usual(past)
+        if found.kind is JobKind.RESTORE:  # maybe a part only, and a server of which drills say nothing
+            tables, usual = tuple(t for t in tables if t.restored is not None), None
+        if at_target is not None and at_target.outcome.tables:
+            counted = at_target.outcome.tables
+            tables = tuple(TableProgress(t.schema, t.table, t.expected, t.restored, True) for t in counted)
         ratio = snapshot.size_bytes / max(median(p.size_bytes for p in past), 1) if snapshot and past else None
         return LiveJob(
             job=attempt.job,
@@ -93,6 +99,7 @@ class WatchFacet:
             eta_s=eta(attempt.job, usual, ratio, self._engine.clock.now().timestamp()),
             log=tuple(log),
             attempt=attempt,
+            restore=at_target,
         )
 
     def usual(self, connection_name: str) -> Usual | None:
@@ -136,7 +143,9 @@ def _headline(
 def _with_running(lines: tuple[LedgerLine, ...], live: Sequence[Job]) -> tuple[LedgerLine, ...]:
     """The lines, those of snapshots that are being drilled (again) under the job that does it."""
     by_state = sorted(live, key=lambda job: (job.state is JobState.RUNNING, job.created_at))
-    running = {job.snapshot_id: job for job in by_state if job.snapshot_id is not None}
+    running = {
+        job.snapshot_id: job for job in by_state if job.snapshot_id is not None and job.kind is not JobKind.RESTORE
+    }
     if not running:
         return lines
     found = list(lines)

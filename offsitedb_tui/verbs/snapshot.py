@@ -12,6 +12,7 @@ import typer
 from engine.errors import ConfigError
 from engine.service import Engine
 from engine.service.outfile import new_file, unwritable
+from offsitedb_tui.counting import Counting
 from offsitedb_tui.opening import open_engine
 from offsitedb_tui.options import AsJson
 from offsitedb_tui.output import speaking
@@ -97,7 +98,8 @@ def download(
             return
         path = Path(output)
         with new_file(path, force=force) as file:
-            verified = engine.snapshots.download(snapshot, file.write)
+            with Counting("downloading") as count:
+                verified = engine.snapshots.download(snapshot, file.write, on_bytes=count)
         talk.document(verified)
         talk.show(f"✓ {visible(str(path))}: {human_bytes(verified.plaintext_bytes)}, every byte verified")
         talk.show("  It is not encrypted: keep it as safe as the database itself.")
@@ -113,7 +115,8 @@ def _to_pipe(engine: Engine, snapshot: str, *, as_json: bool) -> None:
         )
     out = sys.stdout.buffer
     try:
-        engine.snapshots.download(snapshot, out.write)
+        with Counting("downloading") as count:
+            engine.snapshots.download(snapshot, out.write, on_bytes=count)
         out.flush()
     except OSError as e:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered must not fail once more

@@ -112,8 +112,8 @@ def test_the_detail_tells_all(history: History) -> None:
             "public.audit_2026    new table",
             "public.old_carts    gone",
             "public.events  4,102,533 → 4,102,733  +200",
-            "offsitedb snapshot download ",
-            '--dbname="$TARGET_URL"',
+            """printf %s "$TARGET_URL" | offsitedb restore """,
+            " --to-url-stdin",
             "public.events  4,102,733",
         ):
             assert line in said, (line, said)
@@ -336,7 +336,7 @@ def test_copying_what_the_cursor_is_on(history: History) -> None:
             ("BYPASSRLS", "ALTER ROLE r\n  BYPASSRLS;"),
             ("old_carts", "public.old_carts\tgone"),
             ("Restore it yourself", history.engine.snapshots.restore_command(newest.id)),
-            ("snapshot download", history.engine.snapshots.restore_command(newest.id)),
+            ("--to-url-stdin", history.engine.snapshots.restore_command(newest.id)),
             ("auth.users", "auth.users\t88241"),
         ):
             await cursor_to(pilot, text)
