@@ -128,11 +128,7 @@ class Restorer:
                 context.report(Progress(Phase.LIST, 0, None, Unit.STEPS, "looking at archive and target"))
                 ready = self._prepare(snapshot, conninfo, request.options, read_toc(archive.fileno()), cancel)
                 raise_if_refused(ready.plan)
-                if request.database != ready.plan.target.database:
-                    raise ConfigError(
-                        "config.consent",
-                        f"{request.database!r} was agreed to, and the target is {ready.plan.target.database!r}",
-                    )
+                check_consent(request, ready.plan)
                 into = toserver.Into(conninfo, ready.toolset, f"offsitedb: restore {context.job.id[:12]}", directory)
                 return self._into(context, snapshot, ready, into, archive, keys, fetch_s)
 
@@ -345,6 +341,17 @@ def check_options(options: RestoreOptions) -> None:
         )
     if not 1 <= options.jobs <= 64:
         raise ConfigError("config.invalid", f"{options.jobs} jobs cannot be run", hint="Say --jobs 1 to 64.")
+
+
+def check_consent(request: RestoreRequest, plan: TargetPlan) -> None:
+    """Raise ConfigError when the target is not the one, or not as, it was when somebody agreed."""
+    if request.database != plan.target.database:
+        text = f"{request.database!r} was agreed to, and the target is {plan.target.database!r}"
+        raise ConfigError("config.consent", text)
+    more = sorted(set(plan.drops) - set(request.drops))
+    if more:
+        text = f"since the plan was shown the target has got {', '.join(more[:5])}, which nobody agreed to drop"
+        raise ConfigError("config.consent", text, hint="Start the restore again and read its plan.")
 
 
 def raise_if_refused(plan: TargetPlan) -> None:

@@ -40,11 +40,15 @@ class RestoreOptions:
 
 @dataclass(frozen=True, slots=True)
 class RestoreRequest:
-    """What a job is asked. Holds the password: it is sealed wherever it lies. ``database`` was typed back."""
+    """What a job is asked. Holds the password: it is sealed wherever it lies. ``database`` was typed back.
+
+    ``drops``: what the plan that was agreed to would drop; the job drops nothing else.
+    """
 
     url: str
     options: RestoreOptions
     database: str
+    drops: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

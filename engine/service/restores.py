@@ -56,7 +56,7 @@ class RestoresFacet:
             )
         engine, keys = self._engine, self._engine.keys.open()
         job_id = secrets.token_hex(16)
-        request = RestoreRequest(parse(url).to_url(), plan.options, typed)
+        request = RestoreRequest(parse(url).to_url(), plan.options, typed, plan.drops)
         with engine.catalog.write() as tx:
             found = catalogs.snapshots.get(tx, plan.snapshot_id)
             job = Job(

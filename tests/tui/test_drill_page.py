@@ -308,6 +308,30 @@ def test_jobs_without_a_verdict_say_why_and_what_next(history: History) -> None:
     play(history, scene)
 
 
+def test_a_restore_has_phases_of_its_own_and_says_what_was_touched(history: History) -> None:
+    connection = history.connection("warehouse")
+    snapshot, _ = history.drilled(connection, NOW - timedelta(days=1), restore_s=94.0)
+    history.worker()
+    error = JobError("pg.unreachable", "the target does not answer", "Check the network.", 20)
+    made = partial(history.job, connection, kind=JobKind.RESTORE, snapshot_id=snapshot.id)
+    ended = made(NOW - timedelta(minutes=9), state=JobState.FAILED, error=error)
+    running = made(NOW - timedelta(seconds=5), state=JobState.RUNNING, progress=HALF)
+
+    async def scene(pilot: Pilot[None]) -> None:
+        app_of(pilot).go("drill", job=running.id)
+        await until_shown(pilot, "Restore of warehouse")
+        said = screen_text(pilot)
+        assert "start a scratch cluster" not in said
+        assert "usually" not in said
+        assert "last drill" not in said
+        app_of(pilot).go("drill", job=ended.id)
+        await until_shown(pilot, "✗ NOT RESTORED")
+        await until_shown(pilot, "The target was not touched.")
+        await until_shown(pilot, "Check the network.")
+
+    play(history, scene)
+
+
 def test_nothing_has_run_yet(history: History) -> None:
     async def scene(pilot: Pilot[None]) -> None:
         await until_shown(pilot, "Nothing has run yet.")
