@@ -111,9 +111,8 @@ def edit(
         if scratch is not None:
             talk.show(f"drills restore into {view.scratch or 'a cluster of their own'}")
         if fingerprint is not None:
-            talk.show(
-                f"content of every table: {'compared from the next checkpoint on' if fingerprint else 'not read'}"
-            )
+            content = "compared from the next checkpoint on" if fingerprint else "not compared"
+            talk.show(f"content of every table: {content}")
 
 
 @app.command("list")
@@ -233,8 +232,11 @@ def _fingerprint_cost(size: int | None) -> str:
     rate = f"{_FINGERPRINT_S_PER_GB:g} CPU seconds per GB of table data, at the source and again in each drill"
     if size is None:
         return f"this costs {rate}"
-    seconds = size / 1e9 * _FINGERPRINT_S_PER_GB
-    return f"this costs {rate}: at most about {human_seconds(seconds)} on each side for the {human_bytes(size)} of the last snapshot's database"
+    seconds = human_seconds(size / 1e9 * _FINGERPRINT_S_PER_GB)
+    return (
+        f"this costs {rate}: at most about {seconds} on each side for the {human_bytes(size)} that the database had"
+        " at its last snapshot"
+    )
 
 
 def _explaining(talk: Talk, act: Callable[[], T]) -> T:
