@@ -83,7 +83,8 @@ class ExportedSnapshot:
     def count(self, cancel: CancelToken, *, fingerprint: bool = False) -> tuple[TableCount, ...]:
         """Rows of every captured table in the snapshot; leaves that may trade rows are summed at their root.
 
-        ``fingerprint``: their content, too; a table that cannot be read for it is counted all the same. Raises SourceError; ``pg.snapshot-lost`` when the session went away.
+        ``fingerprint``: their content, too; a table that cannot be read for it is counted all the same.
+        Raises SourceError; ``pg.snapshot-lost`` when the session went away.
         """
         entries = _grouped(self.plan.inventory.tables)
         narrow = self._narrow_columns()
