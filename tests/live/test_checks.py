@@ -77,7 +77,7 @@ def test_checks_that_hold_and_checks_that_do_not(field: Field) -> None:
         add("shop", "writes", "DELETE FROM public.orders RETURNING id", "1")
         add("shop", "escapes", "SELECT 1; COMMIT; DROP TABLE public.orders", "1")
         add("shop", "unties", "SELECT set_config('transaction_read_only', 'off', false)", "off")
-        add("shop", "ends", "SELECT pg_terminate_backend(pg_backend_pid())", "t")
+        add("shop", "ends", "SELECT pg_terminate_backend(pg_backend_pid())", "f")
         add("shop", "zlast", "SELECT count(*) FROM public.orders", "100")
         attempt = _drill(engine)
         results = _results(engine, attempt)
