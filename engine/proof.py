@@ -25,6 +25,8 @@ UNCOUNTED = Skip(
     "counts", "row counts", "the source could not export a snapshot, so there are no exact counts to compare with"
 )
 
+_BRIEF_CHARS = 200
+"""As much of a question or an answer as a failure repeats; the receipt's list of checks has more."""
 _SUMMARY_CHARS = 300
 """As much of a failure as a line of the ledger can use; the receipt has all of it."""
 
@@ -102,13 +104,17 @@ def _unread(found: FingerprintResult) -> Skip:
 
 
 def _unmet(check: CheckResult) -> Failure:
-    got = f"it failed: {check.error}" if check.got is None else f"the answer is {check.got!r}"
+    got = f"it failed: {check.error}" if check.got is None else f"the answer is {_brief(check.got)!r}"
     return Failure(
         "drill.check",
-        f"check {check.name}: {check.query} was to answer {check.expect!r}; {got}",
+        f"check {check.name}: {_brief(check.query)} was to answer {_brief(check.expect)!r}; {got}",
         "Ask the source the same. If the check itself is wrong: `offsitedb check remove CONNECTION NAME`, then add it"
         " anew.",
     )
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= _BRIEF_CHARS else f"{text[:_BRIEF_CHARS]}…"
 
 
 def _difference(table: TableResult, counts: Counts) -> Failure | None:

@@ -81,6 +81,9 @@ def _ask(
                 _session(cluster, dbname, owner, cancel).close()
             error = (e.diag.message_primary or str(e)).strip() or "no message"
             return CheckResult(check.name, check.query, check.expect, None, passed=False, error=error)
+        except UnicodeDecodeError:  # a database of encoding SQL_ASCII
+            error = "the answer is not text in UTF-8"
+            return CheckResult(check.name, check.query, check.expect, None, passed=False, error=error)
     if got is None:
         error = "the answer is NULL, or there is none"
         return CheckResult(check.name, check.query, check.expect, None, passed=False, error=error)

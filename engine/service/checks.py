@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from engine import catalog as catalogs
@@ -14,6 +15,8 @@ from engine.service.connections import check_name
 if TYPE_CHECKING:
     from engine.service import Engine
 
+_UNPAIRED = re.compile("[\ud800-\udfff]")
+"""What Python makes of arguments that are not UTF-8."""
 _QUERY_CHARS = 20_000
 _EXPECT_CHARS = 1_000
 
@@ -57,9 +60,9 @@ class ChecksFacet:
 
 
 def _check_text(what: str, text: str, most: int, *, empty: bool = False) -> None:
-    if not (empty or text.strip()) or len(text) > most or "\0" in text:
+    if not (empty or text.strip()) or len(text) > most or "\0" in text or _UNPAIRED.search(text):
         raise ConfigError(
             "config.invalid",
             f"this cannot be the {what} of a check",
-            hint=f"Give 1 to {most:,} characters, without a NUL among them.",
+            hint=f"Give 1 to {most:,} characters in UTF-8, without a NUL among them.",
         )

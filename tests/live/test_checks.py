@@ -11,7 +11,9 @@ from engine.model import CheckResult, Verdict
 from engine.model.views import Attempt
 from engine.postgres.asking import holds
 from engine.service import Engine
+from screens.present_proof import checks_line, content_line
 from tests.fixtures.fire import Field, settings, working
+from tests.fixtures.program import program_of
 
 
 @pytest.mark.parametrize(
@@ -119,3 +121,46 @@ def test_a_question_without_an_end_is_ended(field: Field) -> None:
     assert attempt.drill is not None
     assert [f.code for f in attempt.drill.failures] == ["drill.check"]
     field.assert_clean()
+
+
+def test_a_receipt_says_it_in_one_line_each() -> None:
+    held, failed = {"name": "a", "passed": True}, {"name": "b", "passed": False}
+    assert checks_line({"checks": [held]}) == ("1 of 1 check holds", True)
+    assert checks_line({"checks": [held, failed, held]}) == ("2 of 3 checks hold; not b", False)
+    assert checks_line({}) is content_line({"fingerprints": []}) is None
+    equal = {"schema": "s", "table": "t", "expected": "1", "restored": "1"}
+    unread = {"schema": "s", "table": "u", "expected": None, "restored": None}
+    assert content_line({"fingerprints": [equal]}) == ("content equal in 1 of 1 table", True)
+    assert content_line({"fingerprints": [equal, unread]}) == ("content equal in 1 of 2 tables; not in s.u", False)
+
+
+@pytest.mark.slow
+def test_the_command_line(field: Field) -> None:
+    field.sql("CREATE TABLE one AS SELECT 1 AS n")
+    field.connect_through()
+    program = program_of(field.place)
+    add = ("check", "add", "shop", "number", "--sql", "SELECT count(*) FROM public.one", "--expect", ">=1", "--json")
+    assert program.run("check", "list", "shop", "--json").document() == []
+    asked = {"name": "number", "query": "SELECT count(*) FROM public.one", "expect": ">=1"}
+    assert program.run(*add).document() == asked
+    assert program.run(*add).error(2)["code"] == "config.name-taken"
+    assert program.run("check", "list", "shop", "--json").document() == [asked]
+    for bad in (("check", "add", "nobody", "x", "--sql", "x", "--expect", ""), ("check", "remove", "shop", "x")):
+        assert program.run(*bad, "--json").error(2)["code"] == "config.not-found"
+    assert program.run("check", "add", "shop", "x", "--sql", " ", "--expect", "", "--json").error(2)
+    helped = program.run("check", "add", "--help")
+    assert "schema-qualified" in helped.out
+    assert "only the restored" in helped.out
+    said = program.run("connection", "edit", "shop", "--fingerprint")
+    assert "5.5 CPU seconds per GB" in said.err
+    assert program.run("connection", "show", "shop", "--json").document()["connection"]["fingerprint"] is True
+    with working(field):
+        attempt = field.checkpoint()
+    assert attempt.drill is not None
+    receipt = program.run("receipt", "shop@latest").out
+    assert "content    content equal in 1 of 1 table" in receipt
+    assert "checks     1 of 1 check holds" in receipt
+    assert "on each side" in program.run("connection", "edit", "shop", "--fingerprint").err
+    assert program.run("connection", "edit", "shop", "--no-fingerprint", "--json").document()
+    assert program.run("check", "remove", "shop", "number", "--json").document()["removed"] == "number"
+    assert program.run("check", "list", "shop", "--json").document() == []
