@@ -16,9 +16,11 @@ from sqlalchemy import update
 from textual.pilot import Pilot
 
 from engine.catalog.schema import drills
-from engine.model import CheckResult, FingerprintResult, (
+from engine.model import (
+    CheckResult,
     DrillRecord,
     Failure,
+    FingerprintResult,
     Normalised,
     NotCaptured,
     Skip,
