@@ -27,9 +27,11 @@ from engine.evidence import chain
 from engine.evidence.receipts import Receipt, write_receipt
 from engine.jobs import JobContext
 from engine.model import (
+    CheckResult,
     ConnectionRecord,
     DrillRecord,
     Failure,
+    FingerprintResult,
     Isolation,
     Normalised,
     Skip,
@@ -41,7 +43,18 @@ from engine.model import (
     Versions,
 )
 from engine.paths import Paths
-from engine.postgres import cluster, extensions, external, isolation, recount, restore, scratch, tools
+from engine.postgres import (
+    asking,
+    cluster,
+    content,
+    extensions,
+    external,
+    isolation,
+    recount,
+    restore,
+    scratch,
+    tools,
+)
 from engine.postgres.external import ExternalServer, Given
 from engine.postgres.tools import Toolset, pick
 from engine.progress import Phase, Progress, Unit
@@ -64,6 +77,8 @@ class _Evidence:
     normalised: tuple[Normalised, ...] = ()
     skips: tuple[Skip, ...] = ()
     failures: tuple[Failure, ...] = ()
+    fingerprints: tuple[FingerprintResult, ...] = ()
+    checks: tuple[CheckResult, ...] = ()
     verdict: Verdict = Verdict.COULD_NOT_VERIFY
 
 
@@ -259,9 +274,16 @@ class Driller:
         found.settings = outcome.settings | found.preloaded | {"pg_dump": f"sandbox {details.dump_sandbox}"}
         with clock("verify_s"):
             restored = recount.count_rows(server, outcome.dbname, details.tables, cancel, context.report)
+            found.fingerprints = content.read_back(
+                server, outcome.dbname, details.tables, restored, cancel, context.report
+            )
+            with self._catalog.read() as tx:
+                checks = catalogs.checks.list_all(tx, snapshot.connection_id)
+            found.checks = asking.ask(server, outcome.dbname, checks, cancel)
         decided = proof.decide(
             details.tables, snapshot.counts, restored, outcome.skips, outcome.failures, outcome.lost_tables
         )
+        decided = proof.weigh(decided, found.fingerprints, found.checks)
         found.verdict, found.tables = decided.verdict, decided.tables
         found.skips, found.failures = decided.skips, decided.failures
 
@@ -361,6 +383,8 @@ class Driller:
                 failures=found.failures,
                 not_captured=details.not_captured,
                 toc_entries=found.toc_entries,
+                fingerprints=found.fingerprints,
+                checks=found.checks,
                 previous_receipt_sha256=catalogs.drills.last_receipt_sha256(tx),
             )
             text, sha256 = write_receipt(receipt, keys.signer)

@@ -301,6 +301,14 @@ CODES: dict[str, tuple[str, str]] = {
         "restored rows differ from captured rows",
         "Read the failures of the drill: `offsitedb snapshot show ID`.",
     ),
+    "drill.content": (
+        "a table's content in the copy is not what was captured",
+        "Take a new checkpoint, keep this artifact, and read the failures of the drill: `offsitedb snapshot show ID`.",
+    ),
+    "drill.check": (
+        "the copy does not answer an operator's check as expected",
+        "Look at the check (`offsitedb check list CONNECTION`) and at the source: one of them is wrong, or this snapshot is.",
+    ),
     "drill.extension-missing": (
         "an extension of the source is not installed on this host",
         "Install the extension's package for the source's PostgreSQL major on the drill host.",

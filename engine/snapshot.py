@@ -181,7 +181,9 @@ class SnapshotTaker:
             upload = stack.enter_context(
                 target.storage.begin_upload(object_key, expected_bytes=expected_sealed, cancel=context.cancel)
             )
-            counting = stack.enter_context(dump.Counting(exported, child, context.cancel))
+            counting = stack.enter_context(
+                dump.Counting(exported, child, context.cancel, fingerprint=source.record.fingerprint)
+            )
             try:
                 result = pipeline.seal(
                     child.read_into,

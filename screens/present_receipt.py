@@ -14,6 +14,7 @@ from engine.model.watch import ReceiptView
 from screens.fact import BLANK, Fact, code, named, section, table_line
 from screens.phrase import Phrase, Tone, joined
 from screens.present import both_times, human_bytes, human_rows, human_seconds, verdict_phrase
+from screens.present_proof import checks_line, content_line
 from screens.present_snapshot import failure_facts, not_captured_facts, objects_text, thing_fact
 
 PHASES = (
@@ -50,6 +51,7 @@ def receipt_facts(view: ReceiptView, signers: str) -> list[Fact]:
     said = signed(view.text)
     return [
         *_verdict(view, drill),
+        *_asked(said),
         *_differing(drill),
         *_phases(drill),
         *_conditions(drill, said),
@@ -94,6 +96,13 @@ def _verdict(view: ReceiptView, drill: DrillView) -> Iterator[Fact]:
         yield named("Size", size, ("the size in bytes", str(snapshot.size_bytes)))
         covered = f"{snapshot.tables:,} of the {snapshot.tables_in_source:,} tables in the database"
         yield named("Captured", covered)
+
+
+def _asked(said: dict[str, Any]) -> Iterator[Fact]:
+    for label, found in (("Content", content_line(said)), ("Checks", checks_line(said))):
+        if found is not None:
+            line, good = found
+            yield named(label, Phrase(line, Tone.GOOD if good else Tone.BAD))
 
 
 # tables

@@ -6,6 +6,7 @@ sealed values as opaque text and never opens one, and it is an index: the object
 """
 
 from engine.catalog import (
+    checks,
     connections,
     destinations,
     drills,
@@ -25,6 +26,7 @@ from engine.catalog.transaction import Tx
 __all__ = [
     "Catalog",
     "Tx",
+    "checks",
     "connections",
     "destinations",
     "drills",

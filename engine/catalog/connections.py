@@ -91,6 +91,13 @@ def set_targets(tx: Tx, connection_id: str, *, proof_s: float | None, restore_s:
         raise _unknown(connection_id)
 
 
+def set_fingerprint(tx: Tx, connection_id: str, *, wanted: bool) -> None:
+    """Whether snapshots from now on hold a fingerprint of each table. Raises ConfigError config.not-found."""
+    live = update_rows(table).where(table.c.id == connection_id, table.c.removed_at.is_(None))
+    if not tx.change(live.values(fingerprint=wanted)):
+        raise _unknown(connection_id)
+
+
 def mark_tested(tx: Tx, connection_id: str, at: datetime, provider: str | None = None) -> None:
     """Note that the database could be reached and, if known, who runs it. Raises ConfigError config.not-found."""
     values: dict[str, object] = {"tested_at": at}

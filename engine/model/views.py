@@ -119,6 +119,8 @@ class ConnectionView:
     restore_target_s: float | None = None
     scratch: str | None = None
     """The server that drills restore into; None: a cluster of their own."""
+    fingerprint: bool = False
+    """Whether the content of every table is compared, not only its rows' number."""
 
 
 @dataclass(frozen=True, slots=True)

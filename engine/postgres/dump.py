@@ -195,7 +195,10 @@ def finish_dump(child: Child) -> None:
 class Counting:
     """Counts in a thread of their own beside the dump, then keeps the exporting session alive until told to stop."""
 
-    def __init__(self, exported: ExportedSnapshot, child: Child, cancel: CancelToken) -> None:
+    def __init__(
+        self, exported: ExportedSnapshot, child: Child, cancel: CancelToken, *, fingerprint: bool = False
+    ) -> None:
+        self._fingerprint = fingerprint
         self._exported = exported
         self._child = child
         self._cancel = cancel
@@ -229,7 +232,7 @@ class Counting:
 
     def _run(self) -> None:
         try:
-            self._result = self._exported.count(self._cancel)
+            self._result = self._exported.count(self._cancel, fingerprint=self._fingerprint)
             while not self._stop.wait(_PING_S):
                 self._exported.ping()
         except OffsiteError as e:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import psycopg
@@ -19,6 +19,7 @@ from psycopg import sql
 from engine.cancel import CancelToken
 from engine.errors import SourceError
 from engine.model import Counts, Inventory, ServerFacts, TableCount, TableEntry
+from engine.postgres import content
 from engine.postgres.conninfo import Conninfo
 from engine.postgres.inventory import dump_flags
 from engine.postgres.session import Connection, translate
@@ -79,9 +80,10 @@ class ExportedSnapshot:
         named = self._conninfo.host and not self._conninfo.host.startswith("/")
         return {"PGHOSTADDR": where} if named and where else {}
 
-    def count(self, cancel: CancelToken) -> tuple[TableCount, ...]:
+    def count(self, cancel: CancelToken, *, fingerprint: bool = False) -> tuple[TableCount, ...]:
         """Rows of every captured table in the snapshot; leaves that may trade rows are summed at their root.
 
+        ``fingerprint``: their content, too; a table that cannot be read for it is counted all the same.
         Raises SourceError; ``pg.snapshot-lost`` when the session went away.
         """
         entries = _grouped(self.plan.inventory.tables)
@@ -92,7 +94,7 @@ class ExportedSnapshot:
             column = None if is_group or entry.only_rows else narrow.get((entry.schema, entry.table))
             rows = self._count_copied(entry, column) if column is not None else self._count(entry, is_group)
             counts.append(TableCount(entry.schema, entry.table, rows, entry.only_rows, is_group))
-        return tuple(counts)
+        return self._with_content(counts, narrow, cancel) if fingerprint else tuple(counts)
 
     def ping(self) -> None:
         """Prove that the session, and with it the snapshot, is alive. Raises SourceError ``pg.snapshot-lost``."""
@@ -112,6 +114,26 @@ class ExportedSnapshot:
         assert row is not None
         assert isinstance(row[0], int)
         return row[0]
+
+    def _with_content(
+        self, counts: Sequence[TableCount], narrow: Mapping[tuple[str, str], str], cancel: CancelToken
+    ) -> tuple[TableCount, ...]:
+        with self._translated():
+            content.pin(self._conn)
+            columns = content.read_columns(self._conn)
+        found = []
+        for table in counts:
+            cancel.check()
+            copied = not table.group and not table.only_rows and (table.schema, table.table) in narrow
+            self._execute(sql.SQL("SAVEPOINT content"))
+            try:
+                text = content.compute(self._conn, table, columns, copied=copied)
+            except (psycopg.Error, KeyError):
+                text = content.NOT_COMPUTED
+                self._execute(sql.SQL("ROLLBACK TO SAVEPOINT content"))  # raises where the session is gone
+            self._execute(sql.SQL("RELEASE SAVEPOINT content"))
+            found.append(replace(table, fingerprint=text))
+        return tuple(found)
 
     def _narrow_columns(self) -> dict[tuple[str, str], str]:
         """Tables whose indexes hold expressions, each with its narrowest column.

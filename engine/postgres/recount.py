@@ -34,7 +34,7 @@ def count_rows(
     """
     counts: dict[tuple[str, str], int | None] = {}
     try:
-        with cluster.connect(dbname, user=_owner_of(cluster, dbname)) as conn:
+        with cluster.connect(dbname, user=owner_of(cluster, dbname)) as conn:
             milliseconds = int(cluster.settings.statement_timeout_s * 1000)
             conn.execute(sql.SQL("SET statement_timeout = {}").format(sql.Literal(milliseconds)))
             there = _tables(conn)
@@ -49,7 +49,8 @@ def count_rows(
     return counts
 
 
-def _owner_of(cluster: ScratchCluster | ExternalServer, dbname: str) -> str:
+def owner_of(cluster: ScratchCluster | ExternalServer, dbname: str) -> str:
+    """The role that owns the copy. Raises CouldNotVerify ``drill.scratch``."""
     with cluster.connect() as conn:
         row = conn.execute(
             "SELECT pg_catalog.pg_get_userbyid(datdba) FROM pg_catalog.pg_database WHERE datname = %s", [dbname]
@@ -73,7 +74,7 @@ def _count(conn: psycopg.Connection[tuple[object, ...]], table: TableCount) -> i
     query = sql.SQL("SELECT pg_catalog.count(*) FROM {}{}").format(only, sql.Identifier(table.schema, table.table))
     if table.only_rows:
         # the extension's own dump condition, as captured; it runs without superuser rights
-        query += sql.Composed([sql.SQL(" "), _Verbatim(table.only_rows)])
+        query += sql.Composed([sql.SQL(" "), Verbatim(table.only_rows)])
     try:
         row = conn.execute(query).fetchone()
     except (psycopg.errors.OperationalError, psycopg.InterfaceError):
@@ -83,7 +84,7 @@ def _count(conn: psycopg.Connection[tuple[object, ...]], table: TableCount) -> i
     return row[0] if row is not None and isinstance(row[0], int) else None
 
 
-class _Verbatim(sql.Composable):
+class Verbatim(sql.Composable):
     """SQL text that is known only at run time and is meant as SQL."""
 
     def __init__(self, text: str) -> None:

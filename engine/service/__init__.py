@@ -24,6 +24,7 @@ from engine.paths import Paths
 from engine.postgres import tools
 from engine.postgres.tools import Toolset
 from engine.service import buckets
+from engine.service.checks import ChecksFacet
 from engine.service.connections import ConnectionsFacet
 from engine.service.destinations import DestinationsFacet
 from engine.service.drills import DrillsFacet
@@ -77,6 +78,7 @@ class Engine:
         self.drills = DrillsFacet(self)
         self.restores = RestoresFacet(self)
         self.scratch = ScratchFacet(self)
+        self.checks = ChecksFacet(self)
         self.worker = WorkerFacet(self)
         self.watch = WatchFacet(self)
 

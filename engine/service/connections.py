@@ -133,6 +133,23 @@ class ConnectionsFacet:
             self._event(tx, "connection.targets-set", record.id, name, told)
             return self.view(tx, catalogs.connections.get(tx, record.id))
 
+    def set_fingerprint(self, name: str, *, wanted: bool) -> ConnectionView:
+        """Whether snapshots from now on hold a fingerprint of each table's content, for their drills to compare.
+
+        Raises ConfigError ``config.not-found``.
+        """
+        with self._engine.catalog.write() as tx:
+            record = catalogs.connections.by_name(tx, name)
+            catalogs.connections.set_fingerprint(tx, record.id, wanted=wanted)
+            self._event(tx, "connection.fingerprint-set", record.id, name, {"wanted": "yes" if wanted else "no"})
+            return self.view(tx, catalogs.connections.get(tx, record.id))
+
+    def newest_size(self, name: str) -> int | None:
+        """Bytes of the database when its newest snapshot was taken; None: there is none."""
+        with self._engine.catalog.read() as tx:
+            newest = catalogs.snapshots.newest(tx, catalogs.connections.by_name(tx, name).id)
+        return None if newest is None else newest.details.dump_bytes
+
     def get(self, name: str) -> ConnectionView:
         """The connection under this name; no key is needed. Raises ConfigError ``config.not-found``."""
         with self._engine.catalog.read() as tx:
@@ -232,6 +249,7 @@ def _connection(standing: Standing, destination: str, scratch: str | None) -> Co
         proof_target_s=record.proof_target_s,
         restore_target_s=record.restore_target_s,
         scratch=scratch,
+        fingerprint=record.fingerprint,
     )
 
 

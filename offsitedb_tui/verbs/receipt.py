@@ -16,6 +16,8 @@ from offsitedb_tui.options import AsJson
 from offsitedb_tui.output import Talk, speaking
 from offsitedb_tui.verbs.drill import show_counts
 from screens.present import GLYPHS, human_bytes, human_seconds, ledger_line, visible
+from screens.present_proof import checks_line, content_line
+from screens.present_receipt import signed
 
 
 def drills(
@@ -65,6 +67,8 @@ def show_receipt(found: ReceiptView, talk: Talk) -> None:
     snapshot, drill = found.attempt.snapshot, found.attempt.drill
     assert snapshot is not None
     assert drill is not None
+    document = signed(found.text)
+    said = (("content", content_line(document)), ("checks", checks_line(document)))
     talk.show(f"receipt of drill {drill.id}")
     talk.show(visible(ledger_line(found.attempt)))
     lines = (
@@ -78,6 +82,7 @@ def show_receipt(found: ReceiptView, talk: Talk) -> None:
         ("isolation", f"user {drill.isolation.user}, network {drill.isolation.network}, {drill.isolation.sandbox}"),
         ("restore", _timings(found)),
         ("coverage", f"{snapshot.tables} of {snapshot.tables_in_source} tables, {snapshot.rows:,} rows"),
+        *((name, line[0]) for name, line in said if line is not None),
         ("signature", "holds"),
         ("chain", "names the receipt before it" if found.chained else "does NOT name the receipt before it"),
         ("receipt", f"sha256 {found.sha256}"),

@@ -17,8 +17,10 @@ from textual.pilot import Pilot
 
 from engine.catalog.schema import drills
 from engine.model import (
+    CheckResult,
     DrillRecord,
     Failure,
+    FingerprintResult,
     Normalised,
     NotCaptured,
     Skip,
@@ -135,6 +137,27 @@ def test_a_good_one_says_so(history: History) -> None:
         assert drill.id in said
 
     play(history, snapshot.id, scene)  # by the snapshot as well
+
+
+def test_content_and_checks_are_a_line_each(history: History) -> None:
+    shop = history.connection("shop")
+    drill = history.drill(
+        shop,
+        history.snapshot(shop, NOW - timedelta(hours=1)),
+        Verdict.FAILED,
+        fingerprints=[FingerprintResult("public", name, "1", "1") for name in ("users", "orders")],
+        checks=[
+            CheckResult("newest", "SELECT 1", "1", "1", passed=True),
+            CheckResult("many", "SELECT 2", ">2", "2", passed=False),
+        ],
+    )
+
+    async def scene(pilot: Pilot[None]) -> None:
+        said = receipt(pilot).text
+        assert "Content      content equal in 2 of 2 tables" in said
+        assert "Checks       1 of 2 checks hold; not many" in said
+
+    play(history, drill.id, scene)
 
 
 def test_a_receipt_that_was_changed_is_no_receipt(history: History) -> None:
