@@ -62,10 +62,12 @@ class Checkpoints:
         return {JobKind.CHECKPOINT: self.checkpoint, JobKind.DRILL: self.drill}
 
     def checkpoint(self, context: JobContext) -> Outcome:
-        """Snapshot, then drill."""
+        """Snapshot, then drill, unless the connection's policy spares this one."""
         keys = self._opener.keys()
         connection, target = self._target(context)
         snapshot = self.snapshot(context, keys, connection, target)
+        if not context.job.with_drill:
+            return Outcome()
         return self._drilled(context, snapshot, connection, target, keys)
 
     def snapshot(self, context: JobContext, keys: Keys, connection: ConnectionRecord, target: Target) -> Snapshot:

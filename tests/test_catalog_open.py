@@ -17,7 +17,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
 from engine import catalog as catalogs
-from engine.catalog import Catalog, Tx, database, migrate
+from engine.catalog import Catalog, Tx, database, migrate, schema_access, schema_running
 from engine.catalog.schema import metadata
 from engine.errors import CatalogError, ConfigError, Internal, OffsiteError
 from engine.model import Destination
@@ -151,6 +151,7 @@ def test_the_steps_lead_to_the_tables_in_the_code(catalog_url: str) -> None:
         context = MigrationContext.configure(
             connection, opts={"version_table": migrate.VERSION_TABLE, "compare_server_default": True}
         )
+        assert {schema_access.operators.name, schema_running.schedules.name} <= set(metadata.tables)
         assert compare_metadata(context, metadata) == []
     engine.dispose()
 

@@ -63,6 +63,8 @@ def create(tx: Tx, job: Job) -> None:
             object_key=job.object_key,
             progress=_json(job.progress),
             request_sealed=job.request_sealed,
+            with_drill=job.with_drill,
+            requested_by=job.requested_by,
         )
     )
 
@@ -325,4 +327,6 @@ def _record(row: Row[Any]) -> Job:
         object_key=row.object_key,
         progress=progress,
         request_sealed=row.request_sealed,
+        with_drill=row.with_drill,
+        requested_by=row.requested_by,
     )

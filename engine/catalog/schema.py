@@ -26,6 +26,7 @@ from sqlalchemy import (
     UniqueConstraint,
     false,
     text,
+    true,
 )
 from sqlalchemy.types import TypeDecorator
 
@@ -131,7 +132,9 @@ connections = Table(
     Column("restore_target_s", Float),
     Column("scratch_server_id", Text),
     Column("fingerprint", Boolean, nullable=False, server_default=false()),
+    Column("worker_label", Text),
 )
+"""``worker_label``: only a worker that bears it reaches the database's network; empty: any worker."""
 Index(
     "uq_connections_live_name",
     connections.c.name,
@@ -260,8 +263,13 @@ jobs = Table(
     Column("object_key", Text),
     Column("progress", Text),
     Column("request_sealed", Text),
+    Column("with_drill", Boolean, nullable=False, server_default=true()),
+    Column("requested_by", Text),
 )
-"""``request_sealed``: what a restore was asked for, its target's connection string included; gone when it has ended."""
+"""``with_drill``: whether a checkpoint ends with a drill; ``requested_by``: who asked, as in events.
+
+``request_sealed``: what a restore was asked for, its target's connection string included; gone when it has ended.
+"""
 Index(
     "uq_jobs_running_checkpoint",
     jobs.c.connection_id,
@@ -319,7 +327,9 @@ workers = Table(
     Column("started_at", Instant, nullable=False),
     Column("heartbeat_at", Instant, nullable=False),
     Column("stopped_at", Instant),
+    Column("labels", Text, nullable=False, server_default=text("''")),
 )
+"""``labels``: networks that the worker reaches, separated by commas."""
 
 events = Table(
     "events",

@@ -1,5 +1,6 @@
 """Frozen values that cross the seams between rooms. No behaviour beyond what a value can say of itself."""
 
+from engine.model.access import Principal, Role
 from engine.model.artifact import Recipient
 from engine.model.bucket import BucketKey, BucketKeys, BucketSpec, SealedKeys
 from engine.model.keyring import BackendState
@@ -94,8 +95,10 @@ __all__ = [
     "NotCaptured",
     "OperatorCheck",
     "PhaseTime",
+    "Principal",
     "Recipient",
     "RestoreNeeds",
+    "Role",
     "RoleNeed",
     "ScratchServer",
     "SealedKeys",

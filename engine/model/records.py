@@ -240,6 +240,10 @@ class Job:
     progress: JobProgress | None = None
     request_sealed: str | None = None
     """What was asked for where that holds a secret (a restore's target); forgotten when the job ends."""
+    with_drill: bool = True
+    """Whether a checkpoint ends with a drill of its snapshot."""
+    requested_by: str | None = None
+    """Who asked for it, as in events."""
 
 
 @dataclass(frozen=True, slots=True)

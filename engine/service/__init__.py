@@ -19,15 +19,16 @@ from engine.clock import Clock, SystemClock
 from engine.errors import ConfigError
 from engine.jobs import Work
 from engine.keys.door import KeyStore, OsKeyring
-from engine.model import BucketKeys, Destination, JobKind
+from engine.model import BucketKeys, Destination, JobKind, Principal, Role
 from engine.paths import Paths
 from engine.postgres import tools
 from engine.postgres.tools import Toolset
-from engine.service import buckets
+from engine.service import access, buckets
 from engine.service.checks import ChecksFacet
 from engine.service.connections import ConnectionsFacet
 from engine.service.destinations import DestinationsFacet
 from engine.service.drills import DrillsFacet
+from engine.service.duties import Duty
 from engine.service.installation import Initialised, actor, initialise, make_places
 from engine.service.jobs import JobsFacet
 from engine.service.keys import KeysFacet
@@ -67,7 +68,7 @@ class Engine:
         self.catalog = catalog
         self.clock = clock
         self.wake = wake
-        self.actor = actor()
+        self._own = Principal(actor(), Role.ADMIN)
         self._held_keys = held_keys
         self.keys = KeysFacet(self)
         self.destinations = DestinationsFacet(self)
@@ -134,6 +135,21 @@ class Engine:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+    @property
+    def principal(self) -> Principal:
+        """Who acts here and now: who that was said to be, or the OS user who opened the engine."""
+        return access.acting() or self._own
+
+    @property
+    def actor(self) -> str:
+        """Who acts here and now, as events name it."""
+        return self.principal.actor
+
+    @property
+    def duties(self) -> tuple[Duty, ...]:
+        """What a worker does by itself, beside the jobs."""
+        return ()
 
     @property
     def work(self) -> Mapping[JobKind, Work]:

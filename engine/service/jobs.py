@@ -26,7 +26,7 @@ class JobsFacet:
         _check_tag(tag)
         with self._engine.catalog.write() as tx:
             connection = catalogs.connections.by_name(tx, connection_name)
-            job = self._create(tx, JobKind.CHECKPOINT, connection.id, None, tag)
+            job = self.queue(tx, JobKind.CHECKPOINT, connection.id, tag=tag)
         return self._started(job)
 
     def drill(self, snapshot: str) -> JobView:
@@ -34,7 +34,7 @@ class JobsFacet:
         snapshot_id = self._engine.snapshots.resolve(snapshot)
         with self._engine.catalog.write() as tx:
             found = catalogs.snapshots.get(tx, snapshot_id)
-            job = self._create(tx, JobKind.DRILL, found.connection_id, found.id, found.tag)
+            job = self.queue(tx, JobKind.DRILL, found.connection_id, snapshot_id=found.id, tag=found.tag)
         return self._started(job)
 
     def get(self, job: str) -> JobView:
@@ -68,7 +68,17 @@ class JobsFacet:
     def view(self, tx: Tx, job: Job) -> JobView:
         return job_view(job, catalogs.connections.get(tx, job.connection_id).name)
 
-    def _create(self, tx: Tx, kind: JobKind, connection_id: str, snapshot_id: str | None, tag: str | None) -> Job:
+    def queue(
+        self,
+        tx: Tx,
+        kind: JobKind,
+        connection_id: str,
+        *,
+        snapshot_id: str | None = None,
+        tag: str | None = None,
+        with_drill: bool = True,
+    ) -> Job:
+        """Write a new job down, in the caller's transaction; the caller wakes the workers after it."""
         job = Job(
             id=secrets.token_hex(16),
             kind=kind,
@@ -86,6 +96,8 @@ class JobsFacet:
             started_at=None,
             finished_at=None,
             error=None,
+            with_drill=with_drill,
+            requested_by=self._engine.actor,
         )
         catalogs.jobs.create(tx, job)
         return job

@@ -17,6 +17,7 @@ from engine.errors import OffsiteError
 from engine.janitor import Janitor, hold_worker_lock, is_alive, worker_lock
 from engine.jobs import JobRunner
 from engine.model import JobState, Worker
+from engine.service.duties import Duties
 from engine.stream import memory
 from engine.version import VERSION
 
@@ -38,6 +39,7 @@ class WorkerFacet:
         self._thread: threading.Thread | None = None
         self._lock_fd: int | None = None
         self._runner: JobRunner | None = None
+        self._duties = Duties(())
 
     def start(self, threads: int) -> None:
         """Become a worker: settle what dead workers left, then beat and reconcile until :meth:`stop`."""
@@ -62,6 +64,8 @@ class WorkerFacet:
         janitor.start_up()
         self._thread = threading.Thread(target=self._supervise, args=(janitor,), name="supervisor", daemon=True)
         self._thread.start()
+        self._duties = Duties(engine.duties)
+        self._duties.start()
 
     def run(self, job_id: str) -> JobState | None:
         """Run one job in this thread, if it is there to be taken."""
@@ -75,6 +79,7 @@ class WorkerFacet:
 
     def stop(self, *, grace_s: float | None = None) -> None:
         """Let running jobs end within ``grace_s`` seconds (default: the setting), put the rest back, and sign off."""
+        self._duties.stop()
         if self._runner is not None:
             self._runner.stop(self._engine.settings.worker.grace_s if grace_s is None else grace_s)
         self._stop.set()
