@@ -34,7 +34,7 @@ bench: .venv/.dev
 lock: .venv/.dev
 	$(PIP) install -q uv
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --generate-hashes --group build --no-header pyproject.toml -o requirements.lock
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --generate-hashes --group build --group dev --no-header pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --generate-hashes --group build --group dev --all-extras --no-header pyproject.toml -o requirements-dev.lock
 
 dev: .venv/.dev
 
