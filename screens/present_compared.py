@@ -38,15 +38,16 @@ def structure_line(drill: DrillView) -> tuple[str, Tone] | None:
 
 
 def kinds_text(result: StructureResult) -> str:
-    """``14 of 14 tables, 12 of 13 indexes, …``."""
+    """``14 tables, 12 of 13 indexes, …``."""
     return ", ".join(kind_count(count) for count in result.counts)
 
 
 def kind_count(count: StructureCount) -> str:
-    """``12 of 12 indexes``, with those that the drill skipped by name."""
-    plural = _PLURALS.get(count.kind, f"{count.kind}s")
+    """``12 indexes`` where all are equal, else ``11 of 12 indexes``, with those that the drill skipped by name."""
+    kind = count.kind if count.expected == 1 else _PLURALS.get(count.kind, f"{count.kind}s")
     skipped = f" ({count.excused:,} skipped)" if count.excused else ""
-    return f"{count.equal:,} of {count.expected:,} {plural}{skipped}"
+    equal = "" if count.equal == count.expected else f"{count.equal:,} of "
+    return f"{equal}{count.expected:,} {kind}{skipped}"
 
 
 def difference_text(difference: StructureDifference) -> str:

@@ -38,7 +38,7 @@ def drill(structure: StructureResult | None, *, restored: bool = True) -> DrillV
 
 
 def test_kinds_are_counted_in_words() -> None:
-    assert kind_count(StructureCount("index", 12, 12)) == "12 of 12 indexes"
+    assert kind_count(StructureCount("index", 12, 12)) == "12 indexes"
     assert kind_count(StructureCount("policy", 1200, 3, 7)) == "3 of 1,200 policies (7 skipped)"
 
 
@@ -55,7 +55,7 @@ def test_each_difference_is_named_without_doing_harm() -> None:
     assert any("2 of 5 objects are as captured; 1 was skipped; 2 differ" in line for line in said)
     assert any("index i ON s.t" in line and "is missing" in line for line in said)
     assert any("column s.t.c: captured as int, restored as text" in line for line in said)
-    assert "1 of 2 indexes, 0 of 1 columns, 1 of 2 views (1 skipped)" in said
+    assert "1 of 2 indexes, 0 of 1 column, 1 of 2 views (1 skipped)" in said
 
 
 def test_what_was_not_compared_says_why() -> None:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 
 import psycopg
 from psycopg import sql
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
 
 from engine.definition import essence
 from engine.model import SequenceState, Structure, StructureObject
@@ -26,6 +28,13 @@ _SHOWN_CHARS = 400
 _MOST_BYTES = 16 << 20
 """About 30,000 tables. More does not belong into a row of the catalog."""
 _BATCH = 100
+
+
+class _AnyText(Loader):
+    """What a database of encoding SQL_ASCII holds may be no text in UTF-8: written the same way on both sides."""
+
+    def load(self, data: Buffer) -> str:
+        return bytes(data).decode("utf-8", "backslashreplace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +56,7 @@ def read_structure(
     ``readable``: sequences whose value the dump holds; ``counted``: tables whose rows it holds. The transaction's
     settings and locks are afterwards as they were. What is too much to be kept is unread.
 
-    Raises psycopg.Error, UnicodeDecodeError (what a database of encoding SQL_ASCII holds may be no text).
+    Raises psycopg.Error, and UnicodeDecodeError for a sequence whose name is no text.
     """
     with undone(conn):
         pin(conn)
@@ -93,21 +102,28 @@ def read_whole(conn: Connection) -> Structure:
 def why_unread(where: str, error: psycopg.Error | UnicodeDecodeError) -> str:
     """In words, for a receipt."""
     if isinstance(error, UnicodeDecodeError):
-        return f"it could not be read {where}: a definition is not text in UTF-8"
+        return f"it could not be read {where}: a name is not text in UTF-8"
     said = (error.diag.message_primary or str(error)).strip() or "no message"
     return f"it could not be read {where}: {said[:_SHOWN_CHARS]}"
 
 
 def _objects(conn: Connection, *, captured_only: bool) -> Iterator[StructureObject]:
     columns: dict[str, list[tuple[str, str]]] = {}
+    cursor = conn.cursor()
+    cursor.adapters.register_loader("text", _AnyText)
+    raw = conn.info.parameter_status("server_encoding") == "SQL_ASCII"
+    if raw:  # the server refuses to hand out as UTF-8 what is not
+        cursor.execute("SET LOCAL client_encoding = 'SQL_ASCII'")
     for query in structurequeries.OBJECTS:
-        for kind, name, part, facts, captured in conn.execute(query.encode()).fetchall():
+        for kind, name, part, facts, captured in cursor.execute(query.encode()).fetchall():
             if captured_only and not captured:
                 continue
             if part:
                 columns.setdefault(str(name), []).append((str(part), str(facts)))
             else:
                 yield StructureObject(str(kind), str(name), _shown(str(facts)))
+    if raw:
+        cursor.execute("SET LOCAL client_encoding = 'UTF8'")
     for name, parts in columns.items():
         yield StructureObject("column", name, json.dumps([(p, _shown(f)) for p, f in parts], ensure_ascii=False))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,13 +17,16 @@ from engine.codec import to_json
 from engine.model import SnapshotDetails, Verdict
 from engine.model.views import Attempt, DrillView
 from engine.paths import Paths
-from engine.postgres import install
+from engine.postgres import install, restoredcopy, structure
 from engine.service import Engine
 from engine.structural import BEFORE, not_compared
-from offsitedb_tui.demo.source import postgres_server
+from offsitedb_tui.demo.source import Admin, postgres_server
+from screens.phrase import Tone
+from screens.present_compared import structure_line
 from tests.fixtures.binaries import PLACE
 from tests.fixtures.fire import Field, working
 from tests.fixtures.installation import Place
+from tests.fixtures.source import as_role
 
 SQL = (Path(__file__).parents[1] / "fixtures" / "structured.sql").read_text()
 LATER = """
@@ -224,3 +228,68 @@ def test_what_a_role_cannot_read_is_not_expected(place: Place, awkward: str) -> 
     assert "drill.structure" not in {f.code for f in drill.failures}
     assert drill.structure.differences == ()
     assert any(c.excused for c in drill.structure.counts)
+
+
+@pytest.mark.slow
+def test_what_could_not_be_read_at_the_source_is_a_skip_that_says_why(
+    field: Field, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    role = f"r_{secrets.token_hex(4)}"
+    field.sql(
+        "CREATE TABLE a AS SELECT 1 AS n",
+        f"CREATE ROLE {role} LOGIN PASSWORD 'pw'",
+        f"GRANT SELECT ON a TO {role}",
+        "REVOKE EXECUTE ON FUNCTION pg_catalog.pg_get_statisticsobjdef(oid) FROM PUBLIC",
+    )
+    field.connect_through(as_role(field.url, role, "pw"))
+    try:
+        with working(field):
+            refused = field.checkpoint()
+            field.sql("GRANT EXECUTE ON FUNCTION pg_catalog.pg_get_statisticsobjdef(oid) TO PUBLIC")
+            monkeypatch.setattr(structure, "_MOST_BYTES", 10)
+            large = field.checkpoint()
+            monkeypatch.undo()
+    finally:
+        field.sql("DROP OWNED BY " + role, "DROP ROLE " + role)
+    for attempt, why in (
+        (refused, "it could not be read at the source: permission denied for function pg_get_statisticsobjdef"),
+        (large, "the source has 3 objects: more than are kept for a comparison"),
+    ):
+        drill = attempt.drill
+        assert drill is not None
+        assert drill.verdict is Verdict.PROVEN_WITH_SKIPS
+        assert drill.failures == ()
+        assert drill.structure == not_compared(why)
+        assert [(s.kind, s.reason) for s in drill.skips] == [("structure", why)]
+        assert structure_line(drill) == (f"not compared: {why}", Tone.WARN)
+
+
+def test_a_copy_that_cannot_be_read_says_why(database: str) -> None:
+    """A server that gives up after a millisecond."""
+    with psycopg.connect(database, autocommit=True) as conn:
+        there = restoredcopy._read(conn, 0.001)
+        assert there.objects == ()
+        assert there.unread == "it could not be read in the restored copy: canceling statement due to statement timeout"
+
+
+@pytest.mark.slow
+def test_a_definition_that_is_no_text_is_compared_all_the_same(place: Place, server: Admin) -> None:
+    name = f"t_{secrets.token_hex(6)}"
+    with psycopg.connect(server.url(), autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'".encode())
+        try:
+            with psycopg.connect(server.url(name), autocommit=True) as conn:
+                conn.execute(b"CREATE TABLE t (id serial, a text DEFAULT E'\\351' CHECK (a <> E'\\351'))")
+            with place.engine() as engine:
+                field = Field(place, engine, server.url(name), "no-such-text-anywhere")
+                field.connect_through()
+                with working(field):
+                    attempt = field.checkpoint()
+                    taken = details_of(engine, attempt).structure
+        finally:
+            admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+    assert attempt.drill is not None
+    assert attempt.drill.verdict is Verdict.PROVEN, (attempt.drill.failures, attempt.drill.skips)
+    assert taken is not None
+    assert any("<> '\\xe9'" in o.facts for o in taken.objects if o.kind == "constraint")
+    assert [s.name for s in taken.sequences] == ["public.t_id_seq"]
