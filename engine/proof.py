@@ -1,8 +1,8 @@
 """From what a restore showed to one of four verdicts: a pure decision, nothing measured here.
 
-PROVEN: everything captured was restored and every count is equal. PROVEN WITH SKIPS: the data is proven, named objects
-could not be exercised. FAILED: the artifact, the restore or a count is wrong. COULD NOT VERIFY is decided where the
-drill could not run, never here.
+PROVEN: everything captured was restored, every count is equal and no other comparison found a difference. PROVEN WITH
+SKIPS: the data is proven, named objects could not be exercised. FAILED: the artifact, the restore, a count or another
+comparison is wrong. COULD NOT VERIFY is decided where the drill could not run, never here.
 """
 
 from __future__ import annotations
