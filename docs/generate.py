@@ -25,6 +25,7 @@ PREFIXES: tuple[tuple[str, type[OffsiteError]], ...] = (
     ("restore.", errors.PreflightFailed),
     ("job.still-running", errors.StillRunning),
     ("access.", errors.AccessDenied),
+    ("alert.", errors.AlertFailed),
     ("job.", errors.Cancelled),
     ("internal.", errors.Internal),
 )

@@ -50,6 +50,14 @@ CODES: dict[str, tuple[str, str]] = {
         "a file that was to be written is there already",
         "Name another file, or replace this one with `--force`.",
     ),
+    "config.alert-url": (
+        "a URL that alerts may not be sent to",
+        "Give the https URL of a service on the internet; for one in your own network say `--allow-private`.",
+    ),
+    "config.apprise": (
+        "the Apprise library is not installed",
+        "Install the extra: `pip install 'offsitedb[apprise]'`, for the worker, too.",
+    ),
     # -- PartialResult (3)
     "partial.some-failed": (
         "some of several things were done and some were not",
@@ -373,6 +381,31 @@ CODES: dict[str, tuple[str, str]] = {
     "access.login": ("user or password is wrong", "Try again, or ask an admin to reset the password."),
     "access.role": ("the operator's role does not allow this", "Ask an admin."),
     "access.rate-limited": ("too many failures", "Wait, then try again."),
+    # -- AlertFailed (90)
+    "alert.refused": (
+        "the URL of a channel leads to an address that alerts may not be sent to",
+        "If the service is in your own network add the channel anew with `--allow-private`.",
+    ),
+    "alert.unreachable": (
+        "the channel's server cannot be reached",
+        "Check the URL and the network, then run `offsitedb alerts test NAME`.",
+    ),
+    "alert.tls": (
+        "no encrypted connection that can be trusted can be made to the channel's server",
+        "Look at the server's certificate; for a CA of your own set SSL_CERT_FILE for the worker.",
+    ),
+    "alert.timeout": (
+        "the channel's server did not answer in time",
+        "Look at the server, then run `offsitedb alerts test NAME`.",
+    ),
+    "alert.status": (
+        "the channel's server did not accept what was sent",
+        "Look at the URL and its token at the service, then add the channel anew: `offsitedb alerts add`.",
+    ),
+    "alert.failed": (
+        "the service did not take the alert",
+        "Check the URL as Apprise wants it, then run `offsitedb alerts test NAME`.",
+    ),
     # -- Cancelled (130)
     "job.cancelled": ("the job was cancelled", "Nothing was kept; start it again when you want."),
     "job.worker-stopped": (

@@ -136,6 +136,12 @@ class AccessDenied(OffsiteError):
     exit_status = 80
 
 
+class AlertFailed(OffsiteError):
+    """A channel of alerts could not be told."""
+
+    exit_status = 90
+
+
 class Cancelled(OffsiteError):
     """Somebody asked the job to stop, or the worker is stopping."""
 

@@ -6,11 +6,16 @@ sealed values as opaque text and never opens one, and it is an index: the object
 """
 
 from engine.catalog import (
+    alert_channels,
+    alert_facts,
     checks,
     connections,
+    deliveries,
     destinations,
+    drift_limits,
     drills,
     events,
+    incidents,
     installation,
     job_tables,
     jobs,
@@ -26,11 +31,16 @@ from engine.catalog.transaction import Tx
 __all__ = [
     "Catalog",
     "Tx",
+    "alert_channels",
+    "alert_facts",
     "checks",
     "connections",
+    "deliveries",
     "destinations",
+    "drift_limits",
     "drills",
     "events",
+    "incidents",
     "installation",
     "job_tables",
     "jobs",

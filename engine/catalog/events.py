@@ -7,6 +7,7 @@ that is what the hashes are for.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Row, Select, insert, select
@@ -58,6 +59,12 @@ def list_recent(
 def list_after(tx: Tx, seq: int, *, limit: int) -> list[Event]:
     """At most ``limit`` events that follow ``seq``, oldest first."""
     return _records(tx, select(table).where(table.c.seq > seq).order_by(table.c.seq).limit(limit))
+
+
+def list_of_kinds(tx: Tx, kinds: Collection[str], *, after: int, limit: int) -> list[Event]:
+    """At most ``limit`` events of these kinds that follow ``after``, oldest first."""
+    query = select(table).where(table.c.seq > after, table.c.kind.in_(list(kinds)))
+    return _records(tx, query.order_by(table.c.seq).limit(limit))
 
 
 def add_head(tx: Tx, head: EventHead) -> None:

@@ -1,6 +1,19 @@
 """Frozen values that cross the seams between rooms. No behaviour beyond what a value can say of itself."""
 
 from engine.model.access import Principal, Role
+from engine.model.alerting import (
+    Alarm,
+    AlertChannel,
+    ChannelAdded,
+    ChannelKind,
+    ChannelView,
+    Delivery,
+    DeliveryView,
+    Incident,
+    IncidentKind,
+    Occasion,
+    Wanted,
+)
 from engine.model.artifact import Recipient
 from engine.model.bucket import BucketKey, BucketKeys, BucketSpec, SealedKeys
 from engine.model.keyring import BackendState
@@ -63,17 +76,24 @@ from engine.model.structure import (
 )
 
 __all__ = [
+    "Alarm",
+    "AlertChannel",
     "BackendState",
     "Blocker",
     "BucketKey",
     "BucketKeys",
     "BucketSpec",
+    "ChannelAdded",
+    "ChannelKind",
+    "ChannelView",
     "Check",
     "CheckResult",
     "CheckStatus",
     "CollationNeed",
     "ConnectionRecord",
     "Counts",
+    "Delivery",
+    "DeliveryView",
     "Dependant",
     "Destination",
     "DestinationKind",
@@ -83,6 +103,8 @@ __all__ = [
     "Extension",
     "Failure",
     "FingerprintResult",
+    "Incident",
+    "IncidentKind",
     "Installation",
     "Inventory",
     "Isolation",
@@ -93,6 +115,7 @@ __all__ = [
     "JobState",
     "Normalised",
     "NotCaptured",
+    "Occasion",
     "OperatorCheck",
     "PhaseTime",
     "Principal",
@@ -119,5 +142,6 @@ __all__ = [
     "TlsFacts",
     "Verdict",
     "Versions",
+    "Wanted",
     "Worker",
 ]

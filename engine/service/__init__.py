@@ -24,6 +24,7 @@ from engine.paths import Paths
 from engine.postgres import tools
 from engine.postgres.tools import Toolset
 from engine.service import access, buckets
+from engine.service.alerts import AlertsFacet
 from engine.service.checks import ChecksFacet
 from engine.service.connections import ConnectionsFacet
 from engine.service.destinations import DestinationsFacet
@@ -80,6 +81,7 @@ class Engine:
         self.restores = RestoresFacet(self)
         self.scratch = ScratchFacet(self)
         self.checks = ChecksFacet(self)
+        self.alerts = AlertsFacet(self)
         self.worker = WorkerFacet(self)
         self.watch = WatchFacet(self)
 
@@ -149,7 +151,7 @@ class Engine:
     @property
     def duties(self) -> tuple[Duty, ...]:
         """What a worker does by itself, beside the jobs."""
-        return ()
+        return (*self.alerts.duties(),)
 
     @property
     def work(self) -> Mapping[JobKind, Work]:

@@ -94,7 +94,7 @@ class SnapshotsFacet:
             snapshot = catalogs.snapshots.get(tx, snapshot_id)
             previous_id = catalogs.watch.previous_proven(tx, snapshot)
             previous = catalogs.snapshots.get(tx, previous_id) if previous_id is not None else None
-        return Drift(None, None) if previous is None else _drift(previous, snapshot)
+        return Drift(None, None) if previous is None else drift_between(previous, snapshot)
 
     def restore_command(self, text: str) -> str:
         """The shell line that restores the snapshot into the server that ``$TARGET_URL`` names."""
@@ -128,7 +128,8 @@ class SnapshotsFacet:
         )
 
 
-def _drift(before: Snapshot, after: Snapshot) -> Drift:
+def drift_between(before: Snapshot, after: Snapshot) -> Drift:
+    """``after`` held against ``before``: tables that came and went, and rows of those that stayed."""
     old = {(t.schema, t.table): t.rows for t in before.details.tables}
     new = {(t.schema, t.table): t.rows for t in after.details.tables}
     changed = [RowDelta(*name, old[name], new[name]) for name in old.keys() & new.keys() if old[name] != new[name]]
