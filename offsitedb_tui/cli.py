@@ -15,6 +15,7 @@ from offsitedb_tui.console import in_terminal, leave, run
 from offsitedb_tui.opening import open_engine
 from offsitedb_tui.output import speaking
 from offsitedb_tui.verbs import (
+    alerts,
     check,
     connection,
     destination,
@@ -45,6 +46,7 @@ app.add_typer(key.app, name="key")
 app.add_typer(postgres.app, name="postgres")
 app.add_typer(scratch.app, name="scratch")
 app.add_typer(check.app, name="check")
+app.add_typer(alerts.app, name="alerts")
 app.command("init")(init.init)
 app.command("checkpoint")(drill.checkpoint)
 app.command("drill")(drill.drill)

@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from engine.model import JobState
 from engine.model.views import JobView
 from engine.model.watch import Headline, LedgerLine, Overview
-from screens import present
+from screens import present, present_alerts
 from screens.base import Page
 from screens.phrase import Phrase, Tone
 from screens.widgets.bar import Question
@@ -45,6 +45,9 @@ class LedgerPage(Page):
     AUTO_FOCUS = "#lines"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "filter", key_display="/", id="filter", tooltip="Show lines that hold a word"),
+        Binding(
+            "i", "incidents", "incidents", show=False, id="ledger.incidents", tooltip="What is wrong, and since when"
+        ),
         Binding("tab", "other", "connections", show=False, id="ledger.other", priority=True),
     ]
 
@@ -61,6 +64,7 @@ class LedgerPage(Page):
             cells=lambda h: present.headline_cells(h, self.now()),
             id="headlines",
         )
+        yield Say(id="incidents")
         yield Say(id="ledger-title")
         yield Rows[LedgerLine](LINES, key=line_key, cells=self._cells, id="lines")
         yield Say(id="empty")
@@ -72,6 +76,9 @@ class LedgerPage(Page):
         headlines.styles.height = 1 + min(len(overview.headlines), max(3, self.size.height // 3))
         headlines.display = bool(overview.headlines)
         headlines.show(sorted(overview.headlines, key=lambda h: (not h.overdue, h.connection)))
+        incidents = self.query_one("#incidents", Say)
+        incidents.display = bool(overview.incidents)
+        incidents.show(present_alerts.incident_line(overview.incidents))
         self._show_lines()
 
     def connection_in_focus(self) -> str | None:
@@ -112,6 +119,9 @@ class LedgerPage(Page):
             self.console.go("drill", job=headline.job.id)
         else:
             self.console.go("connections", connection=headline.connection)
+
+    def action_incidents(self) -> None:
+        self.console.go("settings", section="alerts")
 
     def action_other(self) -> None:
         """Between the two lists."""

@@ -63,8 +63,9 @@ class Outbound:
         name = target.authority
         try:
             async with asyncio.timeout(self.attempt_s):
+                trust = _trust(self.ca_file) if target.scheme == "https" else False
                 async with httpx.AsyncClient(
-                    verify=_trust(self.ca_file), timeout=self.step_s, follow_redirects=False, trust_env=False
+                    verify=trust, timeout=self.step_s, follow_redirects=False, trust_env=False
                 ) as client:
                     for address in where:
                         request = client.build_request(

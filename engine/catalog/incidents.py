@@ -55,11 +55,10 @@ def known_subjects(tx: Tx, kind: IncidentKind, subjects: Collection[str]) -> set
     return {row.subject for row in tx.rows(query)} if subjects else set()
 
 
-def reword(tx: Tx, incident_id: str, words: tuple[str, str, str]) -> None:
-    """Say something newer of an open incident: name, summary and hint."""
-    name, summary, hint = words
-    open_ = update(table).where(table.c.id == incident_id, table.c.closed_at.is_(None))
-    tx.change(open_.values(name=name, summary=summary, hint=hint))
+def reword(tx: Tx, incident: Incident) -> None:
+    """Say something newer of an open incident: its name, summary and hint."""
+    open_ = update(table).where(table.c.id == incident.id, table.c.closed_at.is_(None))
+    tx.change(open_.values(name=incident.name, summary=incident.summary, hint=incident.hint))
 
 
 def close(tx: Tx, incident: Incident, at: datetime) -> Incident | None:

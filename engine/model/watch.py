@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from engine.model.alerting import Incident
 from engine.model.proof import Timings, Verdict
 from engine.model.records import JobState, PhaseTime
 from engine.model.restoring import RestoreRecord
@@ -82,6 +83,8 @@ class Overview:
     workers_alive: int
     worker_since: datetime | None
     recovery_confirmed: bool
+    incidents: tuple[Incident, ...] = ()
+    """Those that are open, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -74,7 +75,9 @@ class AlertWatch:
         channels = catalogs.alert_channels.list_all(tx)
         standing = {i.id: i for i in open_}
         for incident, wanted in change.reworded:
-            catalogs.incidents.reword(tx, incident.id, rules.worded(wanted, incident.id))
+            name, summary, hint = rules.worded(wanted, incident.id)
+            standing[incident.id] = replace(incident, name=name, summary=summary, hint=hint)
+            catalogs.incidents.reword(tx, standing[incident.id])
         closed = []
         for incident in change.closed:
             del standing[incident.id]

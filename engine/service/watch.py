@@ -56,6 +56,7 @@ class WatchFacet:
             sizes = catalogs.watch.sizes(tx)
             workers = catalogs.workers.live(tx, now, ALIVE_WITHIN_S)
             installation = catalogs.installation.get(tx)
+            incidents = catalogs.incidents.list_open(tx)
         jobs = {job.id: job_view(job, named[job.connection_id].name) for job in reversed(live)}
         newest = {job.connection_id: jobs[job.id] for job in reversed(live)}
         where = {destination.id: destination.name for destination in destinations}
@@ -71,6 +72,7 @@ class WatchFacet:
             workers_alive=len(alive),
             worker_since=min((worker.started_at for worker in alive), default=None),
             recovery_confirmed=installation is not None and installation.recovery_confirmed_at is not None,
+            incidents=tuple(incidents),
         )
 
     def job(self, job: str, log_tail: int = 50) -> LiveJob:
