@@ -19,20 +19,20 @@ def local_time(at: datetime) -> str:
 
 
 def incident_line(incidents: Sequence[Incident]) -> Phrase:
-    """``! 2 incidents · warehouse: the newest proof …``: one line of the ledger; nothing where nothing is open."""
-    unseen = [i for i in incidents if i.acknowledged_at is None]
+    """``! 2 incidents (i) · warehouse: the newest …``: one line of the ledger; nothing where nothing is open."""
     if not incidents:
         return Phrase()
+    unseen = [i for i in incidents if i.acknowledged_at is None]
     noun = "incident" if len(incidents) == 1 else "incidents"
     tone = Tone.WARN if unseen else Tone.DIM
     seen = len(incidents) - len(unseen)
     first = (unseen or list(incidents))[-1]  # the newest one
     parts = [
-        Phrase(f"! {len(incidents)} {noun}", tone),
+        Phrase(f"! {len(incidents)} {noun}", tone) + Phrase(" (i)", Tone.DIM),
         Phrase(f"{seen} seen", Tone.DIM) if seen else Phrase(),
         Phrase(first.summary),
     ]
-    return Phrase(" ") + joined(parts) + Phrase("  i shows it" if len(incidents) == 1 else "  i shows them", Tone.DIM)
+    return Phrase(" ") + joined(parts)
 
 
 def incident_cells(i: Incident, now: datetime) -> tuple[Phrase, ...]:
@@ -43,7 +43,8 @@ def incident_cells(i: Incident, now: datetime) -> tuple[Phrase, ...]:
         state = Phrase(f"○ {i.kind}")
     else:
         state = Phrase(f"! {i.kind}", Tone.BAD)
-    return state, Phrase(i.name, Tone.STRONG), Phrase(clock_time(i.opened_at, now)), Phrase(i.summary)
+    said = i.summary.removeprefix(f"{i.name}: ")
+    return state, Phrase(i.name, Tone.STRONG), Phrase(clock_time(i.opened_at, now)), Phrase(said)
 
 
 def incident_lines(i: Incident) -> tuple[Phrase, ...]:
