@@ -45,6 +45,13 @@ def test_a_failure_says_what_failed_and_where_to_look() -> None:
     assert "drill: COULD NOT VERIFY" in judged(Facts((replace(C, failed=drilled),)))[0].summary
 
 
+def test_what_is_told_can_be_kept_and_sent() -> None:
+    [told] = judged(Facts((replace(C, name="a\0b", failed=replace(FAILED, message="\udcff" * 900)),)))
+    assert told.name == "a␀b"
+    assert len(told.summary) == 500
+    assert told.summary.encode().endswith("??…".encode())
+
+
 @pytest.mark.parametrize(
     ("proven", "created", "target", "overdue"),
     [

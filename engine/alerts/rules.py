@@ -22,6 +22,7 @@ ALL_WORKERS = "workers"
 """The subject of the incident that no worker lives at all."""
 MASTER_KEY = "master-key"
 _TEXT = 500
+"""Characters."""
 
 Subject = tuple[IncidentKind, str]
 
@@ -187,11 +188,13 @@ def _silent_ones(facts: Facts, now: datetime) -> Judgement:
 
 
 def _wanted(kind: IncidentKind, subject: str, name: str, summary: str, hint: str) -> Wanted:
-    return Wanted(kind, subject, name, _short(summary), _short(hint.rstrip(".") + "."))
+    return Wanted(kind, subject, _text(name), _text(summary), _text(hint.rstrip(".") + "."))
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= _TEXT else text[: _TEXT - 1] + "…"
+def _text(text: str) -> str:
+    """Short, and without what no database keeps: a name from outside must not keep an alert from being told."""
+    kept = text.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode()
+    return kept if len(kept) <= _TEXT else kept[: _TEXT - 1] + "…"
 
 
 def _instant(at: datetime) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import Row, func, select
 
-from engine.catalog.failures import damaged
 from engine.catalog.schema import connections, drills, jobs, snapshots, workers
 from engine.catalog.schema_running import schedules
 from engine.catalog.transaction import Tx
@@ -124,8 +123,8 @@ def _in_use() -> Any:
 def _ended(row: Row[Any]) -> EndedJob:
     try:
         error = None if row.error is None else from_json(JobError, row.error)
-    except ValueError as e:
-        raise damaged(f"job {row.id}", str(e)) from e
+    except ValueError:
+        error = None  # whoever opens the job is told that its row is damaged; here it failed, and that is enough
     return EndedJob(
         row.id,
         JobKind(row.kind),

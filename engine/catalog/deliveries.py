@@ -58,12 +58,14 @@ def any_due(tx: Tx, now: datetime) -> bool:
     return tx.row(_due(now).limit(1)) is not None
 
 
-def take(tx: Tx, now: datetime, hold_s: float) -> Delivery | None:
-    """The delivery that is due longest, held for ``hold_s`` seconds; None when there is none.
+def take(tx: Tx, now: datetime, hold_s: float, *, without: Collection[str] = ()) -> Delivery | None:
+    """The delivery that is due longest, held for ``hold_s`` seconds; None when there is none but to the channels
+    ``without``.
 
     That an incident closed is not told before it was told, or given up, that it opened.
     """
-    row = tx.row(_due(now).order_by(table.c.next_at, table.c.created_at, table.c.id).limit(1))
+    due = _due(now).where(table.c.channel_id.not_in(list(without))) if without else _due(now)
+    row = tx.row(due.order_by(table.c.next_at, table.c.created_at, table.c.id).limit(1))
     if row is None:
         return None
     held = {"next_at": now + timedelta(seconds=hold_s), "attempts": row.attempts + 1}
@@ -111,10 +113,11 @@ def list_recent(tx: Tx, *, limit: int, channel_ids: Collection[str] | None = Non
 
 
 def newest_of(tx: Tx, channel_id: str) -> Delivery | None:
-    """The channel's newest delivery of which something is known: arrived, or tried in vain."""
+    """The channel's newest delivery of which something is known: arrived, or tried in vain. Of a heartbeat its beat."""
     known = or_(table.c.delivered_at.is_not(None), table.c.error.is_not(None))
     query = select(table).where(table.c.channel_id == channel_id, known)
-    row = tx.row(query.order_by(table.c.created_at.desc(), table.c.id).limit(1))
+    beats = table.c.occasion.in_([Occasion.BEAT.value])
+    row = tx.row(query.order_by(beats.desc(), table.c.created_at.desc(), table.c.id).limit(1))
     return None if row is None else _record(row)
 
 

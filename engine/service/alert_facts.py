@@ -15,7 +15,7 @@ from engine.alerts.facts import ConnectionFacts, DriftFacts, Facts, FailedJob, W
 from engine.alerts.rules import drift_subject
 from engine.catalog import Tx
 from engine.catalog.alert_facts import EndedJob
-from engine.errors import CouldNotVerify
+from engine.errors import CatalogError, CouldNotVerify
 from engine.janitor import is_alive
 from engine.model import Counts, Incident, IncidentKind
 from engine.model.watch import Drift
@@ -131,11 +131,21 @@ class Gatherer:
     def _drift(self, tx: Tx, before_id: str, after_id: str) -> Drift:
         pair = before_id, after_id
         if pair not in self._drifts:
-            before, after = (catalogs.snapshots.find(tx, id_)[0] for id_ in pair)  # without their structure
-            drift = drift_between(before, after)
-            counted = before.counts is Counts.EXACT and after.counts is Counts.EXACT
-            self._drifts[pair] = drift if counted else replace(drift, rows=())
+            self._drifts[pair] = _between(tx, before_id, after_id)
         return self._drifts[pair]
+
+
+def _between(tx: Tx, before_id: str, after_id: str) -> Drift:
+    """How two snapshots differ; nothing, where one of them cannot be read: other alerts do not depend on it."""
+    try:
+        before, after = (catalogs.snapshots.find(tx, id_)[0] for id_ in (before_id, after_id))  # without structure
+    except (CatalogError, IndexError) as e:
+        if isinstance(e, CatalogError) and e.code != "catalog.damaged":
+            raise
+        return Drift(None, None)
+    drift = drift_between(before, after)
+    counted = before.counts is Counts.EXACT and after.counts is Counts.EXACT
+    return drift if counted else replace(drift, rows=())
 
 
 def _failed(ended: Sequence[EndedJob]) -> FailedJob | None:

@@ -111,6 +111,24 @@ class AlertWatch:
             catalogs.deliveries.add(tx, Delivery(id_, channel_id, incident.id, occasion, body, now, now))
 
 
+class _Turn:
+    """What the senders of one turn know of each other."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.busy: set[str] = set()
+        """Channels that something is being sent to, and those that did not take it in this turn."""
+        self.arrived = self.failed = 0
+
+    def sent(self, channel_id: str, *, arrived: bool) -> None:
+        with self.lock:
+            if arrived:
+                self.busy.discard(channel_id)
+                self.arrived += 1
+            else:
+                self.failed += 1
+
+
 class Postman:
     """Deliveries on their way."""
 
@@ -130,16 +148,16 @@ class Postman:
         self.open.keep(channels)
         if not due:
             return 0, 0
-        results: list[bool] = []
+        turn = _Turn()
         threads = [
-            threading.Thread(target=self._send_due, args=(results,), name=f"sender-{n}", daemon=True)
+            threading.Thread(target=self._send_due, args=(turn,), name=f"sender-{n}", daemon=True)
             for n in range(SENDERS)
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        return sum(results), len(results) - sum(results)
+        return turn.arrived, turn.failed
 
     def send(self, channel: AlertChannel, delivery: Delivery) -> None:
         """One attempt. Raises OffsiteError."""
@@ -155,21 +173,29 @@ class Postman:
             case ChannelKind.APPRISE:
                 _notify(opened, delivery)
 
-    def _send_due(self, results: list[bool]) -> None:
-        """Take and send until nothing is due."""
+    def _send_due(self, turn: _Turn) -> None:
+        """Take and send until nothing is due, one at a time to each channel. One that does not answer is left alone
+        until the next turn: it must not hold up what the others are to be told."""
         try:
-            while (taken := self._take()) is not None:
+            while (taken := self._take(turn)) is not None:
                 delivery, channel = taken
                 if channel is not None:
-                    results.append(self._attempt(channel, delivery))
+                    turn.sent(channel.id, arrived=self._attempt(channel, delivery))
         except OffsiteError:  # the catalog: what was taken comes free by itself
             return
 
-    def _take(self) -> tuple[Delivery, AlertChannel | None] | None:
+    def _take(self, turn: _Turn) -> tuple[Delivery, AlertChannel | None] | None:
         """The next delivery and its channel; without a channel there is nothing to send."""
+        with turn.lock:
+            taken = self._next(turn.busy)
+            if taken is not None and taken[1] is not None:
+                turn.busy.add(taken[1].id)
+            return taken
+
+    def _next(self, busy: set[str]) -> tuple[Delivery, AlertChannel | None] | None:
         now = self._engine.clock.now()
         with self._engine.catalog.write() as tx:
-            delivery = catalogs.deliveries.take(tx, now, patience.HOLD_S)
+            delivery = catalogs.deliveries.take(tx, now, patience.HOLD_S, without=busy)
             if delivery is None:
                 return None
             channel = catalogs.alert_channels.get(tx, delivery.channel_id)
