@@ -61,7 +61,7 @@ def test_exit_statuses_are_those_of_the_table() -> None:
     expected = {
         "ConfigError": 2, "PartialResult": 3, "KeyAccessError": 12, "SourceError": 20, "StoreError": 30,
         "FormatError": 40, "CatalogError": 50, "PreflightFailed": 60, "DrillFailed": 70, "CouldNotVerify": 71,
-        "StillRunning": 75, "AccessDenied": 80, "Internal": 99, "Cancelled": 130,
+        "StillRunning": 75, "AccessDenied": 80, "AlertFailed": 90, "Internal": 99, "Cancelled": 130,
     }  # fmt: skip
     assert {c.__name__: c.exit_status for c in ERROR_CLASSES if c is not OffsiteError} == expected
 

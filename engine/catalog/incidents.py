@@ -34,7 +34,8 @@ def add(tx: Tx, incident: Incident) -> None:
 
 def list_open(tx: Tx) -> list[Incident]:
     """Every open incident, oldest first."""
-    return _records(tx, select(table).where(table.c.closed_at.is_(None)).order_by(table.c.opened_at, table.c.id))
+    oldest = (table.c.opened_at, table.c.kind, table.c.name, table.c.id)
+    return _records(tx, select(table).where(table.c.closed_at.is_(None)).order_by(*oldest))
 
 
 def list_recent(tx: Tx, *, limit: int) -> list[Incident]:

@@ -21,7 +21,11 @@ from tests.fixtures.receiver import Receiver
 def test_what_is_wrong_is_told_by_the_worker_and_its_death_by_the_next_who_looks(place: Place) -> None:
     with Receiver() as receiver, place.engine() as engine:
         engine.alerts.add("ops", ChannelKind.WEBHOOK, receiver.url, allow_private=True)
-        told = lambda: [(json.loads(r.body)["kind"], json.loads(r.body)["occasion"]) for r in receiver.received]  # noqa: E731
+
+        def told() -> list[tuple[str, str]]:
+            found = [json.loads(r.body) for r in receiver.received]
+            return [(d["kind"], d["occasion"]) for d in found]
+
         at = datetime.now(UTC)
         with engine.catalog.write() as tx:
             here = catalogs.destinations.by_name(tx, "here").id
@@ -40,4 +44,4 @@ def test_what_is_wrong_is_told_by_the_worker_and_its_death_by_the_next_who_looks
         later = StoppedClock(datetime.now(UTC) + timedelta(seconds=75))
         with Engine.open(home=place.home, key_store=place.held, clock=later) as other:
             other.alerts.check()
-        assert told()[-1] == ("worker-dead", "opened")
+        assert ("worker-dead", "opened") in told()
