@@ -74,8 +74,7 @@ def function_signature(text: str, entries: Sequence[Entry]) -> str:
 
 def signature(entry: Entry) -> str:
     """``schema.name(types)`` as SQL. pg_dump's tag has the types as SQL and the name as it is."""
-    told = _SIGNATURE.match(entry.definition)
-    name = unquoted(told["name"]) if told is not None else entry.tag.split("(", 1)[0]
+    name = _routine(entry)
     return f"{qualified(entry.schema or 'public', name)}{entry.tag.removeprefix(name)}"
 
 
@@ -96,8 +95,7 @@ def schemas_of(name: str | None, entries: Sequence[Entry], *, kinds: frozenset[s
     for entry in entries:
         if entry.desc not in kinds or not entry.schema:
             continue
-        own = entry.tag.split("(", 1)[0] if entry.desc in _ROUTINES else entry.tag
-        if own == name:
+        if name == (_routine(entry) if entry.desc in _ROUTINES else entry.tag):
             found[entry.schema] = None
     return list(found)
 
@@ -142,10 +140,14 @@ def _named(parts: Sequence[str], entries: Sequence[Entry]) -> list[Entry]:
     return [
         e
         for e in entries
-        if e.desc in _ROUTINES
-        and tokens(e.tag)[:1] == (parts[-1],)
-        and (len(parts) == 1 or e.schema in (None, parts[-2]))
+        if e.desc in _ROUTINES and _routine(e) == parts[-1] and (len(parts) == 1 or e.schema in (None, parts[-2]))
     ]
+
+
+def _routine(entry: Entry) -> str:
+    """The name of a function: the tag has it as it is, with the types behind it."""
+    told = _SIGNATURE.match(entry.definition)
+    return unquoted(told["name"]) if told is not None else entry.tag.split("(", 1)[0]
 
 
 def _enclosed(text: str, at: int) -> str | None:

@@ -237,7 +237,7 @@ def plain(text: str, limit: int = LONGEST_WORDS) -> str:
     """``text`` on one line, secrets taken out, what cannot be seen made visible, ``limit`` characters at the most."""
     shown: list[str] = []
     for c in redact(text)[: limit * 2]:
-        if c in "\n\r\t ":
+        if c in "\n\r\t" or unicodedata.category(c) == "Zs":
             if shown and shown[-1] != " ":
                 shown.append(" ")
         elif unicodedata.category(c) in _HIDDEN:

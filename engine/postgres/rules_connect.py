@@ -274,7 +274,17 @@ _RULES: tuple[Rule, ...] = (
         "Remove target_session_attrs, or name the host of the right server.",
     ),
 )
-CONNECT_RULES = (*_RULES, rule("unreachable", _CONNECT, "", "pg.unreachable", "{host} port {port} cannot be reached"))
+CONNECT_RULES = (
+    *_RULES,
+    rule(
+        "unreachable",
+        _CONNECT,
+        "",
+        "pg.unreachable",
+        "the database server {host} port {port} cannot be reached",
+        retry=True,
+    ),
+)
 
 
 def _for_dump(known: Rule) -> Rule:

@@ -96,7 +96,7 @@ def _duplicates(case: Case) -> str:
     )
     return (
         f"Find them at the source, past the index that hides them:\n{find}\n"
-        f"Remove what is double, then: REINDEX INDEX {index};\n"
+        f"Remove what is double, then:\nREINDEX INDEX {index};\n"
         "Typical after the C library's collations changed under the server (an upgrade of the operating system). See"
         " whether others are hit:\n"
         "SELECT collname, collversion, pg_collation_actual_version(oid) FROM pg_collation WHERE collversion <>"
@@ -116,7 +116,7 @@ def _orphans(case: Case) -> str:
     return (
         "Its triggers were disabled once, or the constraint was never validated. Find the rows at the source:\n"
         f"SELECT c.ctid, c.* FROM {child} c WHERE {there} AND NOT EXISTS (SELECT FROM {parent} p WHERE {same});\n"
-        f"Mend them, then check: ALTER TABLE {child} VALIDATE CONSTRAINT {identifier(case.name('constraint'))};"
+        f"Mend them, then check:\nALTER TABLE {child} VALIDATE CONSTRAINT {identifier(case.name('constraint'))};"
     )
 
 

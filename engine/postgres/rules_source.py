@@ -63,7 +63,7 @@ def _timeout_hint(case: Case) -> str:
         f"SELECT coalesce(r.rolname, 'every role') AS role, coalesce(d.datname, 'every database') AS database,"
         " setconfig FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole LEFT JOIN pg_database d ON"
         f" d.oid = s.setdatabase WHERE array_to_string(setconfig, ' ') LIKE '%{name}%';\n"
-        f"Then, as an administrator: ALTER ROLE {role} SET {name} = 0;"
+        f"Then, as an administrator:\nALTER ROLE {role} SET {name} = 0;"
     )
 
 
@@ -174,7 +174,7 @@ SOURCE_RULES: tuple[Rule, ...] = (
         lambda case: (
             "Run as its owner or an administrator, then take a new checkpoint:\n"
             f"{grants.read_schema(case.name('name').strip(), case.near.role)}\n"
-            f"For every schema, later ones included: {grants.read_all(case.near.role)}"
+            f"For every schema, later ones included:\n{grants.read_all(case.near.role)}"
         ),
     ),
     rule(
