@@ -15,6 +15,7 @@ from engine.postgres.archived import (
     missing_name,
     schemas_of,
 )
+from engine.postgres.replayplan import tokens
 from engine.postgres.rule import Case, Place, Rule, identifier, plain, qualified, rule
 from engine.postgres.rules_host import HOST_RULES
 from engine.postgres.rules_source import find_bad_text
@@ -78,8 +79,9 @@ def _check_hint(case: Case) -> str:
 
 
 def _domain_hint(case: Case) -> str:
-    domain, name = case.name("domain"), case.name("constraint")
-    where = schemas_of(domain, case.near.entries, kinds=frozenset({"DOMAIN"}))
+    *schema, domain = tokens(case.name("domain")) or ("DOMAIN",)  # the server writes it as SQL
+    name = case.name("constraint")
+    where = schema or schemas_of(domain, case.near.entries, kinds=frozenset({"DOMAIN"}))
     told = qualified(where[0], domain) if len(where) == 1 else identifier(domain)
     return (
         f"Mend the rows at the source, or drop the constraint there: `ALTER DOMAIN {told} DROP CONSTRAINT"
