@@ -22,7 +22,8 @@ from engine.model import Failure, TableCount, TableResult
 from engine.model.restoring import RestoreOptions
 from engine.postgres import passfile
 from engine.postgres.address import Conninfo
-from engine.postgres.mishaps import UNKNOWN_CAUSE, Mishap, hint_for, read_mishaps
+from engine.postgres.mishaps import Mishap, explain, hint_for, read_mishaps
+from engine.postgres.rules_restore import UNKNOWN_CAUSE
 from engine.postgres.scratch import ScratchDir, open_archive_file
 from engine.postgres.selection import Selection
 from engine.postgres.session import Connection, connect, interruptible, translate
@@ -315,7 +316,7 @@ def _failures(mishaps: Sequence[Mishap], entries: Sequence[TocEntry], status: in
             found.append(Failure("restore.failed", redact(f"pg_restore: {mishap.about}"), _hint(mishap, entries)))
         elif mishap.entry.dump_id not in seen:
             seen.add(mishap.entry.dump_id)
-            text = f"{mishap.entry.desc.lower()} {mishap.entry.name}: {mishap.about}"
+            text = f"{mishap.entry.desc.lower()} {mishap.entry.name}: {explain(mishap, entries).message}"
             found.append(Failure("restore.failed", redact(text), _hint(mishap, entries)))
     if status != 0 and not found:
         how = f"exit status {status}" if status > 0 else f"ended by signal {-status}"

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from engine.model import JobState
+from engine.model import Failure, JobState
 from engine.model.views import Attempt, JobView
 from engine.service import Engine
 from offsitedb_tui.follow import follow
@@ -81,12 +81,24 @@ def show_attempt(attempt: Attempt, talk: Talk) -> None:
         for skip in drill.skips:
             talk.show(f"  skipped: {skip.kind} {visible(skip.name)}: {visible(skip.reason)}")
         for failure in drill.failures:
-            talk.show(f"  ✗ {visible(failure.message)}")
-            if failure.hint:
-                talk.show(f"    → {visible(failure.hint)}")
+            show_failure(failure, talk)
     elif error is not None:
         talk.say(f"error: {visible(error.message)}  [{error.code}]")
-        talk.say(f"  → {visible(error.hint)}")
+        for line in hint_lines(error.hint):
+            talk.say(f"  {line}")
+
+
+def show_failure(failure: Failure, talk: Talk) -> None:
+    """What went wrong and what to do next, SQL line by line as it can be pasted."""
+    talk.show(f"  ✗ {visible(failure.message)}")
+    for line in hint_lines(failure.hint):
+        talk.show(f"    {line}")
+
+
+def hint_lines(hint: str) -> list[str]:
+    """A hint's first line behind an arrow; those below, which are SQL, at the margin."""
+    lines = [visible(line) for line in hint.split("\n") if line.strip()]
+    return [f"→ {lines[0]}", *(f"  {line}" for line in lines[1:])] if lines else []
 
 
 def show_counts(attempt: Attempt, talk: Talk) -> None:
