@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from engine.postgres.rule import LONGEST_WORDS, Place, Rule, Surroundings, plain
+from engine.postgres.rule import LONGEST_WORDS, Place, Rule, Surroundings, plain, shown_lines
 from engine.postgres.rules_connect import CONNECT_RULES, DUMP_CONNECT_RULES
 from engine.postgres.rules_restore import RESTORE_RULES
 from engine.postgres.rules_source import SOURCE_RULES
@@ -56,7 +56,7 @@ def diagnose(text: str, place: Place, near: Surroundings = NOWHERE, *, point: st
                 words[:LONGEST_WORDS],
                 known.name,
                 known.sentence(case),
-                known.next_step(case),
+                shown_lines(known.next_step(case)),
                 known.code,
                 known.retry,
                 known.host,

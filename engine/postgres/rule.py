@@ -241,11 +241,22 @@ def plain(text: str, limit: int = LONGEST_WORDS) -> str:
             if shown and shown[-1] != " ":
                 shown.append(" ")
         elif unicodedata.category(c) in _HIDDEN:
-            shown.append(f"\\u{ord(c):04x}" if ord(c) < 0x10000 else f"\\U{ord(c):08x}")
+            shown.append(_escape(c))
         else:
             shown.append(c)
     line = "".join(shown).strip()
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def shown_lines(text: str | None) -> str | None:
+    """``text`` of several lines as it is, but for what cannot be seen: it is there to be copied."""
+    if text is None:
+        return None
+    return "".join(c if c in "\n\t" or unicodedata.category(c) not in _HIDDEN else _escape(c) for c in text)
+
+
+def _escape(c: str) -> str:
+    return f"\\u{ord(c):04x}" if ord(c) < 0x10000 else f"\\U{ord(c):08x}"
 
 
 _NAME = r'("(?:[^"]|"")+"|[^\s".(;]+)'

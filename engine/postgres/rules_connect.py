@@ -72,8 +72,8 @@ _RULES: tuple[Rule, ...] = (
         r"|failed to resolve|name resolution",
         "pg.unknown-host",
         "the host name {host} does not resolve",
-        "Look it up on this machine: `getent hosts {host}`; then correct the host: `offsitedb connection edit NAME"
-        " --url`.",
+        "Check the host name on this machine with `getent hosts {host}`, then correct it: `offsitedb connection edit"
+        " NAME --url`.",
     ),
     rule(
         "tls-required",
@@ -204,7 +204,7 @@ _RULES: tuple[Rule, ...] = (
         r"database \".*\" does not exist|no such database",
         "pg.no-database",
         "there is no database {dbname} on {host}",
-        "See which there are: `SELECT datname FROM pg_database WHERE datallowconn;`, then"
+        "Check the database name; see which there are: `SELECT datname FROM pg_database WHERE datallowconn;`, then"
         " `offsitedb connection edit NAME --url`.",
     ),
     rule(
@@ -262,7 +262,7 @@ _RULES: tuple[Rule, ...] = (
         r"no such file or directory",
         "pg.unreachable",
         "there is no server socket in {host} for port {port}",
-        "On the server `SHOW unix_socket_directories;` says where it is.",
+        "Check host and port; on the server `SHOW unix_socket_directories;` says where the socket is.",
         retry=True,
     ),
     rule(

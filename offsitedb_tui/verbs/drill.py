@@ -12,7 +12,7 @@ from engine.service import Engine
 from offsitedb_tui.follow import follow
 from offsitedb_tui.opening import open_engine
 from offsitedb_tui.options import AsJson, Tag, Timeout, Wait
-from offsitedb_tui.output import Talk, speaking
+from offsitedb_tui.output import Talk, hint_lines, speaking
 from screens.present import count_rows, human_bytes, ledger_line, ledger_row, visible
 
 
@@ -93,12 +93,6 @@ def show_failure(failure: Failure, talk: Talk) -> None:
     talk.show(f"  ✗ {visible(failure.message)}")
     for line in hint_lines(failure.hint):
         talk.show(f"    {line}")
-
-
-def hint_lines(hint: str) -> list[str]:
-    """A hint's first line behind an arrow; those below, which are SQL, at the margin."""
-    lines = [visible(line) for line in hint.split("\n") if line.strip()]
-    return [f"→ {lines[0]}", *(f"  {line}" for line in lines[1:])] if lines else []
 
 
 def show_counts(attempt: Attempt, talk: Talk) -> None:
