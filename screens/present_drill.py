@@ -10,6 +10,7 @@ from engine.model.records import JobProgress
 from engine.model.views import JobView
 from engine.model.watch import LiveJob, PhaseTime, TableProgress, Usual
 from screens import present_restore
+from screens.fact import harmless
 from screens.phrase import Phrase, Tone, joined, paragraphs
 from screens.present import (
     both_times,
@@ -346,7 +347,7 @@ def error_text(live: LiveJob) -> str | None:
     if not found and live.job.error is not None:
         found = [(live.job.error.message, live.job.error.code, live.job.error.hint)]
     texts = [f"{message} [{code}]" + (f"\n{hint}" if hint else "") for message, code, hint in found]
-    return "\n".join([*texts, f"job {live.job.id}"]) if texts else None
+    return harmless("\n".join([*texts, f"job {live.job.id}"])) if texts else None
 
 
 def log_lines(live: LiveJob) -> tuple[Phrase, ...]:
