@@ -243,6 +243,14 @@ SOURCE = [
         "may not read foreign-data wrapper postgres_fdw",
         "GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO reader;",
     ),
+    (
+        "F3",
+        'pg_dump: error: failed to get data for sequence "numbers"; user may lack SELECT privilege on the sequence or'
+        " the object may have been concurrently dropped",
+        "pg.permission",
+        "may not read sequence numbers",
+        "WHERE relname = 'numbers';",
+    ),
     ("F6", 'ERROR:  prepared statement "s1" already exists', "pg.pooler", "a pooler stands between", "5432"),
     ("snapshot", 'ERROR:  invalid snapshot identifier: "00-1"', "pg.snapshot-lost", "is gone", "direct address"),
 ]
@@ -317,6 +325,7 @@ RESTORE = [
         "OFFSITEDB_RUNTIME",
     ),
     ("oom", "server closed the connection unexpectedly", "drill.scratch", "ended or cut", "killed process"),
+    ("sem", "FATAL:  could not create semaphores: No space left on device", "drill.scratch", "semaphores", "sysctl"),
     ("oom", "out of memory", "drill.scratch", "memory ran out", "drill.jobs = 1"),
     ("locks", "out of shared memory", "drill.scratch", "lock table", "max_locks_per_transaction"),
     (

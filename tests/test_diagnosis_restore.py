@@ -17,10 +17,10 @@ BROKEN = (
     'CREATE SCHEMA "ware house"',
     'CREATE TABLE "ware house".stock (n int)',
     'INSERT INTO "ware house".stock VALUES (4)',
-    "CREATE FUNCTION total() RETURNS bigint LANGUAGE plpgsql AS 'begin return (select sum(n) from stock); end'",
-    'SET search_path = public, "ware house"',
+    "CREATE FUNCTION total() RETURNS bigint LANGUAGE plpgsql AS 'begin return 1; end'",
     "CREATE MATERIALIZED VIEW totals AS SELECT total() AS n",
-    "RESET search_path",
+    "CREATE OR REPLACE FUNCTION total() RETURNS bigint LANGUAGE plpgsql AS"
+    " 'begin return (select sum(n) from stock); end'",
     # a CHECK that reads another table
     "CREATE TABLE zz_allowed (k int)",
     "INSERT INTO zz_allowed VALUES (1)",
@@ -113,11 +113,12 @@ def test_f32_every_loss_has_its_sentence_and_sql_that_works(broken: Source, dril
     assert "table public.children holds rows without their parents" in family.message
     assert answer(broken, family.hint, "SELECT c.ctid") == [("(0,1)", 1, 2)]
 
-    filled = found_in(failures, "rows of table public.filled")
-    assert "holds NULL where its definition forbids it" in filled.message
-    assert answer(broken, filled.hint, "SELECT ctid") == [("(0,1)", None)]
+    if broken.toolset.major < 18:  # there it is a constraint of its own, which this database does not have
+        filled = found_in(failures, "rows of table public.filled")
+        assert "holds NULL where its definition forbids it" in filled.message
+        assert answer(broken, filled.hint, "SELECT ctid") == [("(0,1)", None)]
 
-    assert len(failures) == 7, [f.message for f in failures]
+    assert len(failures) == (7 if broken.toolset.major < 18 else 6), [f.message for f in failures]
     assert all(f.code == "drill.restore" and f.hint for f in failures)
 
 

@@ -21,10 +21,12 @@ from engine.cancel import CancelToken
 from engine.errors import CouldNotVerify, DrillFailed
 from engine.model import Dependant, Failure, Normalised, RestoreNeeds, Skip
 from engine.postgres.cluster import MARGIN_BYTES, ScratchCluster
+from engine.postgres.diagnosis import diagnose
 from engine.postgres.external import ExternalServer
 from engine.postgres.mishaps import Mishap, judge, raise_host_problem, read_mishaps
 from engine.postgres.prepare import Prepared, drop_database, prepare_database
 from engine.postgres.replayplan import RestorePlan, plan_restore
+from engine.postgres.rule import Place
 from engine.postgres.scratch import open_archive_file
 from engine.postgres.tableprogress import TableWatch
 from engine.postgres.toc import Toc, listed_ids, read_toc
@@ -355,4 +357,7 @@ def _refuse_forced(cluster: ExternalServer, toc: Toc) -> None:
 
 
 def _server_gone(error: psycopg.Error) -> CouldNotVerify:
-    return CouldNotVerify("drill.scratch", f"the scratch server ended during the restore: {str(error).strip()}")
+    found = diagnose(str(error), Place.RESTORE)
+    return CouldNotVerify(
+        "drill.scratch", f"the scratch server ended during the restore: {found.words}", hint=found.hint
+    )

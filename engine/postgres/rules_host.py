@@ -32,6 +32,15 @@ HOST_RULES: tuple[Rule, ...] = (
         host=True,
     ),
     rule(
+        "semaphores",
+        _HERE,
+        r"could not create semaphores",
+        "drill.scratch",
+        "the system gives no more semaphores to PostgreSQL servers",
+        "Raise them: `sysctl kernel.sem='250 32000 100 1024'`, or end other servers on this host, then drill again.",
+        host=True,
+    ),
+    rule(
         "scratch-disk",
         _HERE,
         r"No space left on device|Disk quota exceeded|could not extend file",

@@ -124,9 +124,9 @@ def _orphans(case: Case) -> str:
 
 def _nulls(case: Case) -> str:
     column = identifier(case.name("column"))
-    return (
-        f"Find them at the source: `SELECT ctid, * FROM {case.table_sql} WHERE {column} IS NULL;`; mend them, {AGAIN}."
-    )
+    # IS NULL would be answered from the definition, which does not hold
+    find = f"SELECT ctid, * FROM {case.table_sql} WHERE num_nulls({column}) > 0;"
+    return f"Find them at the source: `{find}`; mend them, {AGAIN}."
 
 
 _ARCHIVE: tuple[Rule, ...] = (

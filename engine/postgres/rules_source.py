@@ -24,15 +24,15 @@ def _schema_of(case: Case, name: str) -> str:
 
 
 def _unreadable(case: Case) -> str:
-    what, name, role = case.name("what"), case.name("name"), case.near.role
+    what, name, role = _what(case), _name(case), case.near.role
     schema = _schema_of(case, name)
     kind = "SEQUENCE " if what.lower() == "sequence" else ""
     if not schema:
         return (
-            f"Find its schema: `SELECT relnamespace::regnamespace FROM pg_class WHERE relname = {literal(name)};`,"
-            f" then run as its owner: `GRANT USAGE ON SCHEMA … TO {identifier(role)}; GRANT SELECT ON {kind}"
-            f"….{identifier(name)} TO {identifier(role)};`. For every table, later ones included:"
-            f" `{grants.read_all(role)}`."
+            "Run as an administrator (it covers tables and sequences of later migrations as well), then take a new"
+            f" checkpoint:\n{grants.read_all(role)}\n"
+            f"Or grant SELECT on this {what} alone; which schema it is in:\n"
+            f"SELECT oid::regclass, relowner::regrole FROM pg_class WHERE relname = {literal(name)};"
         )
     return (
         "Run as its owner or an administrator, then take a new checkpoint:\n"
@@ -115,7 +115,15 @@ def _lock_holder(case: Case) -> str:
 
 
 def _may_not(case: Case) -> str:
-    return f"the role {plain(case.near.role, 100)} may not read {case.name('what')} {plain(case.name('name'), 200)}"
+    return f"the role {plain(case.near.role, 100)} may not read {_what(case)} {plain(_name(case), 200)}"
+
+
+def _what(case: Case) -> str:
+    return case.name("what") or case.name("unread")
+
+
+def _name(case: Case) -> str:
+    return case.name("name") or case.name("of")
 
 
 def _grant_use(case: Case) -> str:
@@ -180,7 +188,8 @@ SOURCE_RULES: tuple[Rule, ...] = (
     rule(
         "denied",
         _SOURCE,
-        r"permission denied for (?P<what>table|sequence|view|materialized view|relation) (?P<name>[^\n;]+)",
+        r"permission denied for (?P<what>table|sequence|view|materialized view|relation) (?P<name>[^\n;]+)"
+        r"|failed to get data for (?P<unread>sequence) \"(?P<of>[^\n]+?)\"; user may lack",
         "pg.permission",
         lambda case: f"{_may_not(case)}; usually one that a later migration made",
         _unreadable,

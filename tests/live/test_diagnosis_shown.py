@@ -27,7 +27,10 @@ pytest_plugins = (
 LOST = (
     "CREATE SCHEMA ware",
     "CREATE TABLE ware.stock (n int)",
-    "CREATE FUNCTION total() RETURNS bigint LANGUAGE plpgsql AS 'begin return (select sum(n) from stock); end'",
+    "CREATE FUNCTION total() RETURNS bigint LANGUAGE plpgsql AS 'begin return 1; end'",
+    "CREATE MATERIALIZED VIEW totals AS SELECT total() AS n",
+    "CREATE OR REPLACE FUNCTION total() RETURNS bigint LANGUAGE plpgsql AS"
+    " 'begin return (select sum(n) from stock); end'",
     "CREATE TABLE people (mail text)",
     "CREATE UNIQUE INDEX people_mail ON people (lower(mail))",
     "UPDATE pg_index SET indisready = false WHERE indexrelid = 'people_mail'::regclass",
@@ -42,8 +45,6 @@ def source(origin: Source) -> Source:
     with psycopg.connect(origin.url, autocommit=True) as conn:
         for statement in LOST:
             conn.execute(statement.encode())
-        conn.execute("SET search_path = public, ware")
-        conn.execute("CREATE MATERIALIZED VIEW totals AS SELECT total() AS n")
     return origin
 
 
