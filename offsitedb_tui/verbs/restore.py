@@ -111,8 +111,8 @@ def _run(engine: Engine, plan: TargetPlan, url: str, typed: str, talk: Talk) -> 
         talk.document({"error": error, "restore": record, "job": ended.id})
     elif error is not None:
         talk.say(f"error: {visible(error.message)}  [{error.code}]")
-        for line in hint_lines(error.hint):
-            talk.say(f"  {line}")
+        for text in hint_lines(error.hint):
+            talk.say(f"  {text}")
     raise typer.Exit(error.exit_status if error is not None else 130)
 
 
