@@ -20,6 +20,8 @@ _LONGEST_TEXT = 20_000
 _PREAMBLE = re.compile(
     r"^(?:connection failed: )?(?:connection to server .*? failed: )?(?:(?:FATAL|ERROR|PANIC):\s*)?", re.DOTALL
 )
+_HOST = re.compile(r'\b(connection to server at )"[^"\n]*"')
+"""A stranger's word in libpq's sentence, which may hold any word that a rule looks for."""
 NOWHERE = Surroundings()
 
 
@@ -48,7 +50,7 @@ def diagnose(text: str, place: Place, near: Surroundings = NOWHERE, *, point: st
     """What ``text`` means where it was said. ``point``: the part of it that is shown; all of it by default."""
     shown = text if point is None else point
     words = plain(_PREAMBLE.sub("", shown.strip(), count=1)).rstrip(".") or plain(shown)
-    searched = text[:_LONGEST_TEXT]
+    searched = _HOST.sub(r'\1""', text[:_LONGEST_TEXT])
     for known in RULES:
         case = known.fits(searched, place, near)
         if case is not None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.errors import CouldNotVerify
 from engine.model import Failure, Skip
-from engine.postgres.diagnosis import Diagnosis, diagnose
+from engine.postgres.diagnosis import NOWHERE, Diagnosis, diagnose
 from engine.postgres.replayplan import close, name_skips
 from engine.postgres.rule import Place, Surroundings
 from engine.postgres.rules_restore import UNKNOWN_CAUSE
@@ -83,10 +83,14 @@ def read_mishaps(lines: Iterable[str], entries: Sequence[TocEntry]) -> list[Mish
     return mishaps
 
 
-def raise_host_problem(mishaps: Sequence[Mishap]) -> None:
-    """Raise CouldNotVerify when a message shows that this host, not the archive, is the matter."""
+def raise_host_problem(mishaps: Sequence[Mishap], *, major: int = 0) -> None:
+    """Raise CouldNotVerify when a message shows that this host, not the archive, is the matter.
+
+    ``major``: of the programs here.
+    """
+    near = Surroundings(major=major)
     for mishap in mishaps:
-        found = explain(mishap, ())
+        found = explain(mishap, (), near=near)
         if found.host:
             assert found.code is not None
             where = f" while restoring {_kind(mishap.entry)} {mishap.entry.name}" if mishap.entry else ""
@@ -125,10 +129,11 @@ def judge(mishaps: Sequence[Mishap], entries: Sequence[TocEntry], status: int) -
     return Judgement(tuple(failures), name_skips(skipped, reasons), lost)
 
 
-def explain(mishap: Mishap, entries: Sequence[TocEntry]) -> Diagnosis:
+def explain(
+    mishap: Mishap, entries: Sequence[TocEntry], place: Place = Place.RESTORE, *, near: Surroundings = NOWHERE
+) -> Diagnosis:
     """What a message means, as far as a rule knows it."""
-    near = Surroundings(entry=mishap.entry, entries=entries)
-    return diagnose(mishap.text, Place.RESTORE, near, point=mishap.about)
+    return diagnose(mishap.text, place, replace(near, entry=mishap.entry, entries=entries), point=mishap.about)
 
 
 def hint_for(mishap: Mishap | None, entries: Sequence[TocEntry]) -> str:

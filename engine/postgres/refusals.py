@@ -13,6 +13,7 @@ import psycopg
 
 from engine.errors import OffsiteError, SourceError
 from engine.postgres.address import Conninfo
+from engine.postgres.certificate import why_refused
 from engine.postgres.diagnosis import diagnose
 from engine.postgres.providers import pooler_advice, recognise
 from engine.postgres.rule import Place, Surroundings
@@ -73,6 +74,9 @@ def surroundings(conninfo: Conninfo, *, role: str | None = None, major: int = 0)
 def _refused(exc: psycopg.Error, conninfo: Conninfo, text: str) -> OffsiteError:
     """A connection that was not made."""
     found = diagnose(text, Place.CONNECT, surroundings(conninfo))
+    why = why_refused(conninfo) if found.rule == "certificate" else None
+    if why is not None:
+        found = diagnose(f"{text}: {why}", Place.CONNECT, surroundings(conninfo))
     assert found.code is not None  # the last rule fits everything
     hint = found.hint
     if found.rule == "no-route":
@@ -80,7 +84,7 @@ def _refused(exc: psycopg.Error, conninfo: Conninfo, text: str) -> OffsiteError:
     elif found.code == "pg.pooler":
         advice = pooler_advice(conninfo)
         hint = advice.text if advice is not None else hint
-    return _told(found.code, found.sentence, conninfo, exc, hint, retry=found.retry)
+    return _told(found.code, found.sentence, conninfo, exc, hint, retry=found.retry, why=why)
 
 
 def _by_state(exc: psycopg.Error, conninfo: Conninfo) -> OffsiteError:
@@ -112,9 +116,16 @@ def _error(
 
 
 def _told(
-    code: str, sentence: str, conninfo: Conninfo, exc: psycopg.Error, hint: str | None, *, retry: bool
+    code: str,
+    sentence: str,
+    conninfo: Conninfo,
+    exc: psycopg.Error,
+    hint: str | None,
+    *,
+    retry: bool,
+    why: str | None = None,
 ) -> OffsiteError:
-    reason = _reason(exc)
+    reason = ": ".join(part for part in (_reason(exc), why) if part)
     context = {"sqlstate": exc.sqlstate, "connection": conninfo.describe()}
     return SourceError(code, f"{sentence} ({reason})" if reason else sentence, hint=hint, context=context, retry=retry)
 

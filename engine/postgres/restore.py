@@ -104,7 +104,7 @@ def list_archive(cluster: ScratchCluster | ExternalServer, archive: BinaryIO, ca
         raise CouldNotVerify("drill.scratch", f"pg_restore --list could not be run: {e}") from e
     if finished.status != 0:
         mishaps = read_mishaps(finished.stderr.splitlines(), toc.entries)
-        raise_host_problem(mishaps)
+        raise_host_problem(mishaps, major=cluster.toolset.major)
         said = mishaps[0].about if mishaps else f"exit status {finished.status}"
         raise DrillFailed("drill.restore", f"pg_restore cannot list the archive: {said}")
     if listed_ids(finished.stdout.decode("utf-8", "replace")) != frozenset(e.dump_id for e in toc.entries):
@@ -227,7 +227,7 @@ class _Replay:
             )
             status, mishaps = self._run(argv, (self._archive.fileno(), use_list.fileno()), prepared)
         self._cancel.check()
-        raise_host_problem(mishaps)
+        raise_host_problem(mishaps, major=self.cluster.toolset.major)
         return status, mishaps
 
     def _run(self, argv: Sequence[str], fds: Sequence[int], prepared: Prepared) -> tuple[int, list[Mishap]]:

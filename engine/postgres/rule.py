@@ -47,6 +47,8 @@ class Place(StrEnum):
     """pg_dump."""
     RESTORE = "restore"
     """pg_restore, of an archive into a scratch database."""
+    TARGET = "target"
+    """pg_restore, of an archive into a server of the user's."""
 
 
 class Entry(Protocol):
@@ -126,11 +128,15 @@ class Rule:
     host: bool = False
     kinds: frozenset[str] | None = None
     """Kinds of archive entries that it is for; None: any, or none."""
+    when: Callable[[Surroundings], bool] | None = None
+    """What has to be so beside the text; None: anything."""
 
     def fits(self, text: str, place: Place, near: Surroundings) -> Case | None:
         if place not in self.places:
             return None
         if self.kinds is not None and (near.entry is None or near.entry.desc not in self.kinds):
+            return None
+        if self.when is not None and not self.when(near):
             return None
         match = self.pattern.search(text)
         return Case(text, match, near) if match is not None else None
@@ -155,10 +161,11 @@ def rule(
     retry: bool = False,
     host: bool = False,
     kinds: Sequence[str] | None = None,
+    when: Callable[[Surroundings], bool] | None = None,
 ) -> Rule:
     compiled = re.compile(pattern, re.IGNORECASE | re.DOTALL)
     only = frozenset(kinds) if kinds is not None else None
-    return Rule(name, frozenset(places), compiled, code, says, hint, retry, host, only)
+    return Rule(name, frozenset(places), compiled, code, says, hint, retry, host, only, when)
 
 
 class _Cleaned(dict[str, object]):

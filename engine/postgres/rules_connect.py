@@ -6,65 +6,27 @@ libpq gives no SQLSTATE for a connection that fails, not even for a wrong passwo
 from __future__ import annotations
 
 from engine.postgres.rule import Case, Place, Rule, rule
+from engine.postgres.rules_pooler import POOLER_RULES
+from engine.postgres.rules_tls import TLS_RULES
 
 _CONNECT = (Place.CONNECT,)
 _FAILED = r"\A(?=.*(?:connection to server (?:at|on) .* failed|could not connect to server|could not translate host))"
 """How pg_dump says that it could not connect: only then are these its rules as well."""
 
-_CA = (
-    ("supabase", "Supabase: Project Settings → Database → SSL Configuration → Download certificate"),
-    ("rds.amazonaws", "Amazon RDS: https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"),
-    ("ondigitalocean", "DigitalOcean: the cluster's page, Connection details → Download CA certificate"),
-    ("aivencloud", "Aiven: the service's page, CA certificate → Download"),
-    ("database.azure", "Azure: the root certificates named in its documentation on TLS"),
-)
-
-
-def _unknown_authority(case: Case) -> str:
-    place = next((f" ({where})" for part, where in _CA if part in case.near.host), "")
-    return (
-        f"Download the provider's CA certificate{place} and add `sslrootcert=/path/to/ca.crt`; or choose"
-        " `sslmode=require` knowingly: it encrypts without knowing to whom, and every report will say so."
-    )
-
 
 def _hba(case: Case) -> str:
     address = case.name("address", "ADDRESS")
     mask = "/128" if ":" in address else "/32"
+    kind = "hostssl" if "SSL encryption" in case.text else "host"
     who = address + mask if address != "ADDRESS" and not address.startswith("[") else address
     return (
         "Allow this machine's address in the provider's network settings, or add a line for it to pg_hba.conf:"
-        f" `hostssl {case.near.dbname} {case.near.role} {who} scram-sha-256`, then `SELECT pg_reload_conf();`."
+        f" `{kind} {case.near.dbname} {case.near.role} {who} scram-sha-256`, then `SELECT pg_reload_conf();`."
     )
 
 
 _RULES: tuple[Rule, ...] = (
-    rule(
-        "pooler-user",
-        _CONNECT,
-        r"tenant or user not found|tenant/user .* not found",
-        "pg.auth",
-        "the pooler does not know this user",
-        "Behind Supabase's pooler the user is `postgres.<project-ref>` or `<role>.<project-ref>`: copy the string of"
-        " the session pooler from the project's Connect page.",
-    ),
-    rule(
-        "neon-endpoint",
-        _CONNECT,
-        r"endpoint id is not specified|inconsistent project name",
-        "pg.auth",
-        "Neon could not tell which endpoint is meant",
-        "Add `options=endpoint%3D<endpoint-id>` behind the ? of the connection string; the id is the"
-        " first part of the host.",
-    ),
-    rule(
-        "pooler",
-        _CONNECT,
-        r"unsupported startup parameter|gssapi negotiation|prepared statement .* (?:already exists|does not exist)",
-        "pg.pooler",
-        "a pooler answered and refused what a backup needs",
-        "Use the session pooler (port 5432) or the direct address of the same database.",
-    ),
+    *POOLER_RULES,
     rule(
         "unknown-host",
         _CONNECT,
@@ -76,13 +38,14 @@ _RULES: tuple[Rule, ...] = (
         " NAME --url`.",
     ),
     rule(
-        "tls-required",
+        "not-postgres",
         _CONNECT,
-        r"no pg_hba\.conf entry.*(?:no encryption|ssl off)",
-        "pg.tls",
-        "the server wants an encrypted connection",
-        "Set `sslmode=verify-full` (or `require`) in the connection string.",
+        r"received invalid response to SSL negotiation: [^E]|expected authentication request from server",
+        "pg.unreachable",
+        "what listens on {host} port {port} is not PostgreSQL",
+        "Check the port, which is 5432 where nobody chose another; then `offsitedb connection edit NAME --url`.",
     ),
+    *TLS_RULES,
     rule(
         "hba",
         _CONNECT,
@@ -101,60 +64,13 @@ _RULES: tuple[Rule, ...] = (
         " `SELECT * FROM pg_hba_file_rules WHERE auth_method = 'reject';`.",
     ),
     rule(
-        "ca-file",
+        "peer",
         _CONNECT,
-        r"root certificate file .* does not exist|could not (?:read|load) root certificate",
-        "pg.tls",
-        "the CA file cannot be read",
-        "Check the path behind sslrootcert, or remove sslrootcert to use the bundle that comes with this program.",
-    ),
-    rule(
-        "certificate",
-        _CONNECT,
-        r"certificate verify failed|self-signed certificate|unable to get (?:local )?issuer",
-        "pg.tls",
-        "the server's certificate is not signed by an authority that is known here",
-        _unknown_authority,
-    ),
-    rule(
-        "certificate-name",
-        _CONNECT,
-        r"server certificate for .* does not match host name|certificate .* does not match",
-        "pg.tls",
-        "the server's certificate is for another host name",
-        "Use the host name that stands in the certificate, not an address or an alias.",
-    ),
-    rule(
-        "client-certificate",
-        _CONNECT,
-        r"requires a valid client certificate|certificate authentication failed",
-        "pg.tls",
-        "the server asks for a client certificate, and connections here log in with a password",
-        "Let the role log in with a password: a line `hostssl {dbname} {role} ADDRESS scram-sha-256` in pg_hba.conf"
-        " before the one that asks for a certificate.",
-    ),
-    rule(
-        "no-tls",
-        _CONNECT,
-        r"server does not support ssl",
-        "pg.tls",
-        "the server offers no TLS and the connection asks for it",
-        "Enable TLS on the server; or choose `sslmode=disable` knowingly: every report will say so.",
-    ),
-    rule(
-        "channel-binding",
-        _CONNECT,
-        r"channel binding",
-        "pg.tls",
-        "the server offers no channel binding and the connection asks for it",
-        "Remove channel_binding from the connection string; a pooler in between cannot offer it.",
-    ),
-    rule(
-        "tls",
-        _CONNECT,
-        r"ssl error|tls|certificate|sslv3 alert",
-        "pg.tls",
-        "no TLS connection that meets sslmode={sslmode} could be made",
+        r"(?P<how>peer|ident) authentication failed",
+        "pg.auth",
+        "the server asks this machine's operating system who {user} is ({how}) and takes no password",
+        "Add a line to pg_hba.conf before the one that says {how_text}: `local {dbname} {role} scram-sha-256`, or over"
+        " the network `hostssl {dbname} {role} ADDRESS scram-sha-256`, then `SELECT pg_reload_conf();`.",
     ),
     rule(
         "no-password",
@@ -162,7 +78,7 @@ _RULES: tuple[Rule, ...] = (
         r"no password supplied",
         "pg.auth",
         "the server wants a password for {user} and the connection string has none",
-        "Give the string with the password: `offsitedb connection edit NAME --url`.",
+        "Give the string again, the password in it: `offsitedb connection edit NAME --url`.",
     ),
     rule(
         "no-login",
@@ -199,6 +115,23 @@ _RULES: tuple[Rule, ...] = (
         " password_encryption was md5 must be set again where the server asks for SCRAM: `\\password {role}` in psql.",
     ),
     rule(
+        "closed-database",
+        _CONNECT,
+        r"database \".*\" is not currently accepting connections",
+        "pg.no-database",
+        "the database {dbname} is closed to connections",
+        "Run as a superuser: `ALTER DATABASE {dbname} ALLOW_CONNECTIONS true;`.",
+    ),
+    rule(
+        "half-dropped",
+        _CONNECT,
+        r"cannot connect to invalid database",
+        "pg.no-database",
+        "the database {dbname} is what a DROP DATABASE left that was cut short",
+        "Nothing can be read from it any more. Give the string of another: `offsitedb connection edit NAME --url`; as a"
+        " superuser `DROP DATABASE {dbname};` ends it.",
+    ),
+    rule(
         "no-database",
         _CONNECT,
         r"database \".*\" does not exist|no such database",
@@ -215,6 +148,26 @@ _RULES: tuple[Rule, ...] = (
         "there is no network route to {host}",
         "Check this machine's network and firewall. A host with only an IPv6 address needs IPv6 here: use the"
         " provider's session pooler or an IPv4 address.",
+        retry=True,
+    ),
+    rule(
+        "role-limit",
+        _CONNECT,
+        r"too many connections for role",
+        "pg.unreachable",
+        "the role {user} has as many sessions as it may have",
+        "A backup takes three for as long as it lasts. Run as an administrator: `ALTER ROLE {role} CONNECTION LIMIT"
+        " -1;`.",
+        retry=True,
+    ),
+    rule(
+        "database-limit",
+        _CONNECT,
+        r"too many connections for database",
+        "pg.unreachable",
+        "the database {dbname} has as many sessions as it may have",
+        "A backup takes three for as long as it lasts. Run as its owner: `ALTER DATABASE {dbname} CONNECTION LIMIT"
+        " -1;`.",
         retry=True,
     ),
     rule(
@@ -266,6 +219,16 @@ _RULES: tuple[Rule, ...] = (
         retry=True,
     ),
     rule(
+        "hung-up",
+        _CONNECT,
+        r"server closed the connection unexpectedly|connection reset by peer",
+        "pg.unreachable",
+        "{host} port {port} hangs up before anybody can log in",
+        "A proxy or load balancer with no server behind it does that, and a server that crashes: look into its log,"
+        " then run `offsitedb connection test NAME`.",
+        retry=True,
+    ),
+    rule(
         "wrong-kind",
         _CONNECT,
         r"session is read-only|session is not read-only|server is (?:not )?in hot standby",
@@ -297,7 +260,8 @@ def _for_dump(known: Rule) -> Rule:
         known.says,
         known.hint,
         retry=known.retry,
+        when=known.when,
     )
 
 
-DUMP_CONNECT_RULES = tuple(_for_dump(known) for known in _RULES)
+DUMP_CONNECT_RULES = tuple(_for_dump(known) for known in _RULES if Place.DUMP not in known.places)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from engine.postgres.rule import Case, Place, Rule, plain, rule
 
 _HERE = (Place.RESTORE,)
+_FORMATS = {"1.15": 16, "1.16": 17}
+"""First major whose pg_dump writes that format."""
 
 
 def _extension_hint(case: Case) -> str:
@@ -80,10 +82,13 @@ HOST_RULES: tuple[Rule, ...] = (
     rule(
         "archive-version",
         _HERE,
-        r"unsupported version \((?P<version>\d+\.\d+)\) in file header",
+        r"unsupported version \((?P<version>1\.\d{1,2})\) in file header",
         "drill.tool-missing",
         "pg_restore here is older than the pg_dump that wrote the archive (format {version})",
-        "Install the programs of the source's major: `offsitedb postgres install {major}`.",
+        lambda case: (
+            "Install the programs of the source's major, this one or a newer:"
+            f" `offsitedb postgres install {_FORMATS.get(case.name('version'), 'MAJOR')}`."
+        ),
         host=True,
     ),
     rule(

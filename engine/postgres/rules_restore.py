@@ -19,8 +19,9 @@ from engine.postgres.replayplan import tokens
 from engine.postgres.rule import Case, Place, Rule, identifier, plain, qualified, rule
 from engine.postgres.rules_host import HOST_RULES
 from engine.postgres.rules_source import find_bad_text
+from engine.postgres.rules_target import TARGET_RULES
 
-_HERE = (Place.RESTORE,)
+_HERE = (Place.RESTORE, Place.TARGET)
 _MISSING = (
     r"(?:function|relation|type|operator|schema|table|view|sequence|text search \w+|collation) [^\n]* does not exist"
     r"|does not exist: "
@@ -133,8 +134,8 @@ _ARCHIVE: tuple[Rule, ...] = (
     rule(
         "cut-archive",
         _HERE,
-        r"could not (?:read from input file|uncompress data)|input file (?:does not appear|appears to be)"
-        r"|unexpected end of file|found unexpected block ID",
+        r"could not (?:read from input file|uncompress data)|input file (?:does not appear|appears to be|is too)"
+        r"|unsupported version \(|unexpected end of file|found unexpected block ID",
         "drill.restore",
         "the archive is cut or damaged inside",
         "Take a new checkpoint now; this snapshot does not restore whole.",
@@ -146,6 +147,18 @@ _ARCHIVE: tuple[Rule, ...] = (
         "drill.restore",
         "a single statement ran longer than a drill lets it",
         "A single statement ran longer than its limit. Raise drill.statement_timeout_s in config.toml if it may.",
+    ),
+    rule(
+        "recursion",
+        _HERE,
+        r"stack depth limit exceeded",
+        "drill.restore",
+        "code of the database calls itself until the server's stack is full",
+        lambda case: (
+            f"Look at {plain(blamed_function(case.text, case.near.entries) or 'the function', 200)} at the source:"
+            " it has no end, or finds another function of its name under a restore's empty search_path. Mend it,"
+            f" {AGAIN}."
+        ),
     ),
     rule(
         "bare-name",
@@ -340,4 +353,4 @@ _ARCHIVE: tuple[Rule, ...] = (
     ),
 )
 
-RESTORE_RULES = (*HOST_RULES, *_ARCHIVE)
+RESTORE_RULES = (*TARGET_RULES, *HOST_RULES, *_ARCHIVE)

@@ -6,6 +6,7 @@ import re
 
 from engine.postgres import grants
 from engine.postgres.rule import Case, Place, Rule, identifier, literal, plain, rule, unquoted
+from engine.postgres.rules_state import STATE_RULES
 
 _SOURCE = (Place.SESSION, Place.DUMP)
 _LISTED = re.compile(r'("(?:[^"]|"")+"|[^\s".(,;]+)\.("(?:[^"]|"")+"|[^\s".(,;]+)')
@@ -64,35 +65,6 @@ def _timeout_hint(case: Case) -> str:
         " setconfig FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole LEFT JOIN pg_database d ON"
         f" d.oid = s.setdatabase WHERE array_to_string(setconfig, ' ') LIKE '%{name}%';\n"
         f"Then, as an administrator:\nALTER ROLE {role} SET {name} = 0;"
-    )
-
-
-def find_damage(table_sql: str) -> str:
-    """SQL that names every page of a table whose rows cannot be read whole, toasted values included."""
-    regclass = f"{literal(table_sql)}::regclass"
-    return (
-        "DO $do$ DECLARE p bigint; BEGIN\n"
-        f"  FOR p IN 0 .. pg_relation_size({regclass}) / current_setting('block_size')::bigint - 1 LOOP\n"
-        f"    BEGIN PERFORM length(r::text) FROM ONLY {table_sql} r\n"
-        "      WHERE r.ctid >= format('(%s,0)', p)::tid AND r.ctid < format('(%s,0)', p + 1)::tid;\n"
-        "    EXCEPTION WHEN OTHERS THEN RAISE NOTICE 'page %: %', p, SQLERRM; END;\n"
-        "  END LOOP;\n"
-        "END $do$;"
-    )
-
-
-def _damage_hint(case: Case) -> str:
-    if case.table is None:
-        return (
-            "Look which table it is: `CREATE EXTENSION IF NOT EXISTS amcheck; SELECT c.oid::regclass, h.* FROM pg_class"
-            " c, verify_heapam(c.oid) h WHERE c.relkind IN ('r', 'm', 't');`. Keep the older snapshots: they may hold"
-            " what is damaged now."
-        )
-    return (
-        "Keep the older snapshots: they may hold what is damaged now. Run as a superuser at the source, read-only, to"
-        f" find the rows (it names the pages):\n{find_damage(case.table_sql)}\n"
-        "Check the disk and the kernel log of that machine, then restore the rows from a snapshot, or the server from"
-        " a physical copy."
     )
 
 
@@ -225,18 +197,7 @@ SOURCE_RULES: tuple[Rule, ...] = (
         "Run `offsitedb connection preflight NAME`: what this role may not read is found and left out by name, with"
         " the SQL that would change it.",
     ),
-    # damage: before the limits, because a damaged value asks for absurd amounts of memory
-    rule(
-        "damaged",
-        _SOURCE,
-        r"invalid page in block|could not read block|missing chunk number \d+ for toast value|unexpected chunk"
-        r"|invalid memory alloc request size|compressed (?:pglz|lz4) data is corrupt|could not access status of"
-        r" transaction|uncommitted xmin|found xmin|found multixact|read only \d+ of \d+ bytes"
-        r"|could not open file \"base/",
-        "pg.damaged",
-        "the source itself is damaged: {table_name} cannot be read whole, by a backup as little as by anybody else",
-        _damage_hint,
-    ),
+    *STATE_RULES,
     rule(
         "lock-timeout",
         _SOURCE,
@@ -247,63 +208,12 @@ SOURCE_RULES: tuple[Rule, ...] = (
         retry=True,
     ),
     rule(
-        "recovery-conflict",
-        _SOURCE,
-        r"due to conflict with recovery",
-        "pg.conflict",
-        "the standby cancelled the backup to go on replaying the primary's changes",
-        "On the standby, as a superuser: `ALTER SYSTEM SET hot_standby_feedback = on; ALTER SYSTEM SET"
-        " max_standby_streaming_delay = '1h'; SELECT pg_reload_conf();`; or back up the primary.",
-        retry=True,
-    ),
-    rule(
         "role-timeout",
         _SOURCE,
         r"due to (?P<setting>statement|transaction|idle-in-transaction|idle-session) timeout",
         "pg.timeout",
         "the server's own {setting} timeout for the role {role} ended the backup",
         _timeout_hint,
-    ),
-    rule(
-        "source-disk",
-        _SOURCE,
-        r"no space left on device|disk quota exceeded|could not extend file|disk full",
-        "pg.resources",
-        "the database server's own disk is full",
-        "Make room on the server. What takes it: `SELECT datname, pg_size_pretty(pg_database_size(oid)) FROM"
-        " pg_database ORDER BY pg_database_size(oid) DESC;`, `SELECT pg_size_pretty(sum(size)) FROM pg_ls_waldir();`,"
-        " and slots that hold WAL back: `SELECT slot_name, active, restart_lsn FROM pg_replication_slots;`.",
-    ),
-    rule(
-        "locks-exhausted",
-        _SOURCE,
-        r"out of shared memory|max_locks_per_transaction",
-        "pg.resources",
-        "the database has more tables than the server's lock table takes at once",
-        "Raise it at the source, which needs a restart: `ALTER SYSTEM SET max_locks_per_transaction = 1024;` (it holds"
-        " max_locks_per_transaction × max_connections locks; see how many are needed:"
-        " `SELECT count(*) FROM pg_class WHERE relkind IN ('r', 'p', 'i', 'S');`).",
-    ),
-    rule(
-        "source-memory",
-        _SOURCE,
-        r"out of memory|cannot allocate memory",
-        "pg.resources",
-        "memory ran out while the database was read",
-        "If the server said it: a single row of {table_name} may be very large; see with `SELECT"
-        " max(pg_column_size(r)) FROM {table_sql} r;`, and lower work_mem or give the server memory. If pg_dump said"
-        " it: give this machine memory.",
-    ),
-    rule(
-        "slots",
-        _SOURCE,
-        r"too many (?:connections|clients)|remaining connection slots",
-        "pg.unreachable",
-        "the server has no free connection",
-        "A backup takes three for as long as it lasts. See who holds them: `SELECT usename, application_name, state,"
-        " count(*) FROM pg_stat_activity GROUP BY 1, 2, 3 ORDER BY 4 DESC;`; then raise max_connections (or the"
-        " role's limit: `ALTER ROLE {role} CONNECTION LIMIT -1;`), or run the checkpoint at another hour.",
-        retry=True,
     ),
     rule(
         "snapshot-gone",
