@@ -22,6 +22,13 @@ CONNECT = [
     ("F6", "FATAL:  Tenant or user not found", "pg.auth", "pooler does not know", "<project-ref>"),
     ("F6", "FATAL:  unsupported startup parameter: options", "pg.pooler", "pooler answered", "session pooler"),
     ("F6", "received invalid response to GSSAPI negotiation: E", "pg.pooler", "pooler answered", "5432"),
+    (
+        "F6",
+        "FATAL:  server login has been failing, cached error: connect failed (server_login_retry)",
+        "pg.unreachable",
+        "does not get through to the server behind it",
+        "SHOW SERVERS;",
+    ),
     # F7 · IPv6 only
     (
         "F7",
@@ -250,6 +257,14 @@ SOURCE = [
         "pg.permission",
         "may not read sequence numbers",
         "WHERE relname = 'numbers';",
+    ),
+    (
+        "1 GB",
+        "ERROR:  out of memory\nDETAIL:  Cannot enlarge string buffer containing 600000001 bytes by 600000000 more"
+        " bytes.\npg_dump: detail: Command was: COPY public.t (a, b) TO stdout;",
+        "pg.dump-failed",
+        "a row of table public.t is larger than 1 GB",
+        "FROM ONLY public.t r",
     ),
     ("F6", 'ERROR:  prepared statement "s1" already exists', "pg.pooler", "a pooler stands between", "5432"),
     ("snapshot", 'ERROR:  invalid snapshot identifier: "00-1"', "pg.snapshot-lost", "is gone", "direct address"),

@@ -111,8 +111,9 @@ _RULES: tuple[Rule, ...] = (
         r"|bouncer config error|scram",
         "pg.auth",
         "the server refused the user {user} or the password",
-        "Check user and password, then `offsitedb connection edit NAME --url`. A password that was set while"
-        " password_encryption was md5 must be set again where the server asks for SCRAM: `\\password {role}` in psql.",
+        "Check user and password, then `offsitedb connection edit NAME --url`. If both are right an administrator"
+        " lifts the end of its validity, `ALTER ROLE {role} VALID UNTIL 'infinity';`, or sets it again where the server"
+        " asks for SCRAM and it was set as md5: `\\password {role}` in psql.",
     ),
     rule(
         "closed-database",
