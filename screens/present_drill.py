@@ -11,7 +11,7 @@ from engine.model.views import JobView
 from engine.model.watch import LiveJob, PhaseTime, TableProgress, Usual
 from screens import present_restore
 from screens.fact import harmless
-from screens.phrase import Phrase, Tone, joined, paragraphs
+from screens.phrase import Phrase, Tone, joined, next_steps
 from screens.present import (
     both_times,
     clock_time,
@@ -276,7 +276,7 @@ def _receipt_lines(live: LiveJob) -> list[Phrase]:
     lines = [Phrase(" ") + joined([verdict, count, f"{rows:,} rows", f"restored in {human_seconds(drill.restore_s)}"])]
     for failure in drill.failures:
         lines.append(Phrase(" ✗ ", Tone.BAD) + Phrase(failure.message) + Phrase(f"  [{failure.code}]", Tone.DIM))
-        lines += [Phrase("   → ", Tone.DIM) + line for line in paragraphs(failure.hint) if line]
+        lines += next_steps(failure.hint, "   ")
     if drill.verdict is Verdict.COULD_NOT_VERIFY:
         lines.append(Phrase("   This says nothing about the snapshot. Mend it, then d drills again.", Tone.DIM))
     lines.append(_timings_line(live))
@@ -327,8 +327,8 @@ def _without_verdict(job: JobView, now: datetime, *, has_snapshot: bool) -> list
 def _error_lines(job: JobView) -> list[Phrase]:
     if job.error is None:
         return []
-    hint = [Phrase("   → ", Tone.DIM) + line for line in paragraphs(job.error.hint) if line]
-    return [Phrase("   ") + Phrase(job.error.message) + Phrase(f"  [{job.error.code}]", Tone.DIM), *hint]
+    said = Phrase("   ") + Phrase(job.error.message) + Phrase(f"  [{job.error.code}]", Tone.DIM)
+    return [said, *next_steps(job.error.hint, "   ")]
 
 
 def _things(n: int) -> str:

@@ -379,6 +379,29 @@ def test_f27_f28_f29_f30_f33_what_does_not_restore(number: str, text: str, code:
     assert (found.code, says in found.sentence, hint in (found.hint or "")) == (code, True, True), found
 
 
+TARGET = [
+    ("lock", "deadlock detected", "holds what the restore needs", "pg_blocking_pids"),
+    ("locks", "out of shared memory", "more locks here than the target has", "--jobs 2"),
+    ("memory", "out of memory", "the target ran out of memory", "ALTER ROLE app SET maintenance_work_mem"),
+    ("locale", 'could not create locale "xx_XX.utf8": No such file', "does not have a locale", "locale-gen"),
+    ("excluded", 'type "secret.mood" does not exist', "neither in what is restored nor at the target", "--table"),
+    (
+        "disk",
+        'could not extend file "base/1/2": No space left on device',
+        "the target's disk is full",
+        "pg_database_size",
+    ),
+]
+
+
+@pytest.mark.parametrize(("number", "text", "says", "hint"), TARGET)
+def test_what_a_target_says_is_not_said_of_the_drill_host(number: str, text: str, says: str, hint: str) -> None:
+    found = diagnose(text, Place.TARGET, Surroundings(role="app", dbname="copy", major=17))
+    assert (found.code, says in found.sentence, hint in (found.hint or "")) == ("restore.failed", True, True), found
+    assert not found.host
+    assert "drill" not in found.message + (found.hint or "")
+
+
 def test_f32_the_schema_comes_from_the_archive_and_the_sql_names_it() -> None:
     entries = (
         TocEntry(1, "FUNCTION", "app", "Total Of(integer)", "o", 'CREATE FUNCTION app."Total Of"(integer) RETURNS'),

@@ -6,6 +6,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -18,6 +19,7 @@ from engine.postgres.tools import Toolset, has_extension
 from tests.fixtures.binaries import installed
 from tests.fixtures.disks import small_disk
 from tests.fixtures.drill_parts import Drill, Source
+from tests.fixtures.installation import wait_until
 from tests.fixtures.postgres_server import create_database, run_server
 from tests.fixtures.provoking import first, restored, settle
 
@@ -222,6 +224,7 @@ def test_f28_f29_what_a_target_says(postgres_server: str, origin: Source, toolse
     settle(closed, "REVOKE CREATE ON SCHEMA public FROM public")
     may_not = closed.replace("postgres@", f"{owner}@")
     assert "CREATE DATABASE copy TEMPLATE template0;" in there("target-rights", may_not)
+    settle(postgres_server, f"DROP DATABASE {closed.split('/')[3].split('?')[0]} WITH (FORCE)")
     assert restored(archive, url, toolset, Place.TARGET) == []
     assert "--clean" in there("target-there")
     assert "one list for the whole database" in there("target-large-object")
@@ -235,13 +238,28 @@ def test_f28_f29_what_a_target_says(postgres_server: str, origin: Source, toolse
         url, "ALTER TABLE t DROP CONSTRAINT small", f"ALTER DATABASE {dbname} SET default_transaction_read_only = on"
     )
     hint = there("target-read-only", url, "--data-only", "--table=t").replace("copy", dbname)
-    reset = re.findall(r"`(ALTER DATABASE[^`]*)`", hint)
-    settle(url, f"SET default_transaction_read_only = off; {reset[0]}")
-    with psycopg.connect(url) as holder:
-        holder.execute("LOCK TABLE t")
-        settle(postgres_server, f"ALTER DATABASE {dbname} SET lock_timeout = '50ms'")
-        there("target-lock", url, "--data-only", "--table=t")
+    settle(url, *re.findall(r"`BEGIN[^`]*`", hint)[0].strip("`").split("; "))
     assert restored(archive, url, toolset, Place.TARGET, "--data-only", "--table=t") == []
+
+
+@pytest.mark.parametrize(("ends", "rule"), [("cancel", "target-cancelled"), ("terminate", "target-lost")])
+def test_a_restore_that_somebody_at_the_target_ends(
+    postgres_server: str, origin: Source, toolset: Toolset, ends: str, rule: str
+) -> None:
+    origin.run("CREATE TABLE t AS SELECT 1 AS a")
+    archive, url = origin.dump(), create_database(postgres_server)
+    settle(url, "CREATE TABLE t (a int)")
+    with ThreadPoolExecutor(1) as beside, psycopg.connect(url) as holder, psycopg.connect(url, autocommit=True) as conn:
+        holder.execute("LOCK TABLE t")
+        said = beside.submit(restored, archive, url, toolset, Place.TARGET, "--data-only")
+        query = (
+            f"SELECT pg_{ends}_backend(pid) FROM pg_stat_activity WHERE application_name = 'pg_restore'"
+            " AND wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        wait_until(lambda: bool(conn.execute(query.encode()).fetchall()), "pg_restore to wait for the lock")
+        found = first(said.result(), rule)
+    for select in re.findall(r"`(SELECT[^`]*)`", found.hint or ""):
+        settle(url, select)
 
 
 def test_f28_roles_tablespaces_and_encodings_that_a_target_does_not_have(toolset: Toolset, origin: Source) -> None:

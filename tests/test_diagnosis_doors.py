@@ -65,7 +65,7 @@ def door(programs: Toolset) -> Iterator[tuple[Admin, Path, Path, Authority]]:
 
 def line_of(hint: str) -> str:
     """The line for pg_hba.conf in a hint."""
-    return next(text for text in re.findall(r"`([^`]*)`", hint) if text.startswith(("host", "local")))
+    return next(str(text) for text in re.findall(r"`([^`]*)`", hint) if text.startswith(("host", "local")))
 
 
 def test_pg_hba_conf_and_the_line_that_opens_it(door: tuple[Admin, Path, Path, Authority], programs: Toolset) -> None:
@@ -182,7 +182,17 @@ def test_a_server_that_stops_and_a_standby_without_hot_standby(programs: Toolset
     data = directory / "pg" / "data"
     (data / "standby.signal").touch()
     os.chown(data / "standby.signal", data.stat().st_uid, data.stat().st_gid)
-    argv = [programs.bindir / "postgres", "-D", data, "-p", str(admin.port), "-h", "127.0.0.1", "-k", data.parent]
+    argv: list[str | Path] = [
+        programs.bindir / "postgres",
+        "-D",
+        data,
+        "-p",
+        str(admin.port),
+        "-h",
+        "127.0.0.1",
+        "-k",
+        data.parent,
+    ]
     env = clean_environment(environment(programs))
     with spawn(
         [*argv, "-c", "hot_standby=off"],

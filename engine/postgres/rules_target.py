@@ -52,8 +52,8 @@ TARGET_RULES: tuple[Rule, ...] = (
         "restore.failed",
         "the target takes no writes: it is a standby, or its sessions are read-only by default",
         "See which: `SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only');`. A standby has a"
-        " primary to restore into; else, as the owner: `ALTER DATABASE {dbname} RESET default_transaction_read_only;`"
-        " and restore again.",
+        " primary to restore into; else, as the owner: `BEGIN READ WRITE; ALTER DATABASE {dbname} RESET"
+        " default_transaction_read_only; COMMIT;` and restore again.",
     ),
     rule(
         "target-large-object",

@@ -8,13 +8,15 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from engine.model import Failure, Verdict
+from engine.model import Failure, JobError, Verdict
+from engine.postgres import rule as rules
+from engine.postgres.diagnosis import diagnose
 from screens.receipt import ReceiptSheet
 from screens.widgets.facts import Facts
 from tests.fixtures.drill_parts import Source
 from tests.fixtures.history import NOW, History
 from tests.fixtures.installation import Place
-from tests.fixtures.pilot import app_of, console, until
+from tests.fixtures.pilot import app_of, console, screen_text, until, until_shown
 from tests.fixtures.program import Program
 
 pytest_plugins = (
@@ -64,6 +66,46 @@ def test_f32_a_failed_drill_is_explained_wherever_it_is_shown(source: Source, pr
     failures = program.run("receipt", "shop@latest", "--json").document()["attempt"]["drill"]["failures"]
     assert {f["code"] for f in failures} == {"drill.restore"}
     assert any(DOUBLE in f["hint"] for f in failures)
+
+
+@pytest.mark.slow
+def test_a_dump_that_fails_is_explained_in_its_job(origin: Source, program: Program) -> None:
+    """A cause that no preflight can see: the library of an extension is gone."""
+    assert program.add("shop", origin.url).status == 0
+    origin.run("CREATE EXTENSION hstore", "CREATE TABLE h AS SELECT 'a=>1'::hstore AS h")
+    origin.run("UPDATE pg_proc SET probin = '$libdir/gone' WHERE probin = '$libdir/hstore'")
+    said = program.run("checkpoint", "shop", "--wait")
+    assert said.status != 0
+    sentence = "the library $libdir/gone of an extension is gone from the database server"
+    assert f"error: {sentence}" in said.err
+    assert "could not access file" in said.err  # PostgreSQL's own words stand behind it
+    query = "SELECT DISTINCT e.extname, e.extversion FROM pg_proc p"
+    assert any(line.startswith(f"    {query}") for line in said.err.splitlines()), said.err
+    with program.place.engine() as engine:
+        job = engine.jobs.recent(1)[0]
+    shown = program.run("jobs", "show", job.id).out
+    assert sentence in shown
+    assert any(line.strip().startswith(query) for line in shown.splitlines()), shown
+    assert "no snapshot: pg.dump-failed" in program.run("ledger").out
+
+
+def test_an_unknown_error_shows_its_own_words_and_no_secret(history: History) -> None:
+    found = diagnose("ERROR:  the moon postgresql://u:hunter22@h/d is in the seventh house", rules.Place.DUMP)
+    assert (found.rule, found.code, found.hint) == (None, None, None)
+    error = JobError("pg.dump-failed", f"pg_dump failed (exit status 1): {found.message}", "Read it.\nSELECT 1;", 20)
+    history.failed(history.connection("shop"), NOW - timedelta(minutes=5), error)
+
+    async def run() -> None:
+        async with console(history, (140, 40)) as pilot:
+            await until_shown(pilot, "no snapshot")
+            await pilot.press("4")
+            await until_shown(pilot, "the moon postgresql://u:***@h/d is in the seventh house  [pg.dump-failed]")
+            lines = [line.strip() for line in screen_text(pilot).splitlines()]
+            assert "→ Read it." in lines
+            assert "SELECT 1;" in lines  # no arrow before what is pasted
+            assert "hunter22" not in screen_text(pilot)
+
+    asyncio.run(run())
 
 
 def test_a_refused_connection_says_what_to_run(source: Source, program: Program) -> None:
