@@ -19,7 +19,7 @@ from screens import present
 from screens import present_connections as words
 from screens.base import Page
 from screens.forms.connection import AddConnection, EditConnection
-from screens.phrase import Phrase, Tone
+from screens.phrase import Phrase, Tone, next_steps
 from screens.widgets.bar import Question, confirm
 from screens.widgets.findings import Findings
 from screens.widgets.lines import Lines
@@ -198,7 +198,7 @@ class ConnectionsPage(Page):
             self._show_item()
 
         def unknown(error: OffsiteError) -> None:
-            board.show(Phrase(" ✗ ", Tone.BAD) + Phrase(error.message), Phrase("   → ", Tone.DIM) + Phrase(error.hint))
+            board.show(Phrase(" ✗ ", Tone.BAD) + Phrase(error.message), *next_steps(error.hint, "   "))
 
         self.call(f"detail {name}", lambda _token: self.engine.connections.show(name), known, unknown, keep=True)
 

@@ -23,8 +23,10 @@ from engine.cancel import CancelToken
 from engine.config import DrillSettings
 from engine.errors import CouldNotVerify
 from engine.postgres import template
+from engine.postgres.diagnosis import diagnose
 from engine.postgres.extensions import DATABASE
 from engine.postgres.isolation import Sandbox
+from engine.postgres.rule import Place
 from engine.postgres.scratch import SOCKET_PORT, ScratchDir, end_survivors
 from engine.process import Child, clean_environment, run, spawn
 
@@ -282,7 +284,9 @@ def _wait_ready(scratch: ScratchDir, child: Child, cancel: CancelToken) -> tuple
         status = child.poll()
         if status is not None:
             said = _last_lines(child.stderr_tail())
-            raise CouldNotVerify("drill.scratch", f"the scratch server ended at once (exit status {status}): {said}")
+            found = diagnose(said, Place.RESTORE)
+            why = f": {found.message}" if found.host else f" (exit status {status}): {said}"
+            raise CouldNotVerify("drill.scratch", f"the scratch server ended at once{why}", hint=found.hint)
         try:
             with _connect(scratch, "postgres", SUPERUSER) as conn:
                 row = conn.execute(
