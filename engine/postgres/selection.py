@@ -86,9 +86,27 @@ class Selection:
         return tuple((e.schema or "", e.tag) for e in self.kept if e.desc == "TABLE DATA")
 
     @property
+    def large_objects(self) -> tuple[int, ...]:
+        """Their OIDs: one an entry, or from PostgreSQL 17 on a list in each."""
+        ones = [int(e.tag) for e in self.kept if e.desc == "BLOB" and e.tag.isdigit()]
+        lists = (e.definition.split() for e in self.kept if e.desc == "BLOB METADATA")
+        return tuple(sorted({*ones, *(int(oid) for oids in lists for oid in oids if oid.isdigit())}))
+
+    @property
     def creates(self) -> dict[str, int]:
-        kinds = Counter(e.desc.lower() for e in self.kept if e.desc not in _DATA and e.desc != "COMMENT")
+        apart = _DATA | _LARGE_OBJECTS
+        kinds = Counter(e.desc.lower() for e in self.kept if e.desc not in apart and e.desc != "COMMENT")
+        if large := len(self.large_objects):
+            kinds["large object"] = large
         return dict(sorted(kinds.items()))
+
+    @property
+    def drops_with_table(self) -> frozenset[int]:
+        """Ids of what goes when its table goes, and of which PostgreSQL refuses some alone: a partition's indexes."""
+        tables = {e.dump_id for e in self.kept if e.desc in _TABLES}
+        return frozenset(
+            e.dump_id for e in self.kept if e.desc in ("INDEX", "CONSTRAINT") and not tables.isdisjoint(e.depends_on)
+        )
 
 
 def select(entries: Sequence[TocEntry], options: RestoreOptions, existing: Existing) -> Selection:
