@@ -72,6 +72,22 @@ def test_a_table_takes_what_is_its_own_and_what_it_needs() -> None:
     assert both.left_out == ()
 
 
+def test_what_only_reads_the_table_does_not_come_with_it() -> None:
+    archive = [
+        entry(1, "TABLE", "sale"),
+        entry(2, "TABLE", "region"),
+        entry(3, "VIEW", "per_region"),
+        entry(4, "RULE", "per_region _RETURN", 1, 2, 3),
+        entry(5, "POLICY", "region p", 1, 2),
+        entry(6, "POLICY", "sale p", 1, 2),
+        entry(7, "TRIGGER", "sale t", 1),
+    ]
+    there = Existing(relations=frozenset({("public", "region"), ("public", "per_region")}))
+    found = select(archive, RestoreOptions(tables=("public.sale",)), there)
+    assert ids(found) == [1, 6, 7]
+    assert found.left_out == ()
+
+
 def test_a_schema_leaves_out_what_leans_on_another() -> None:
     found = select(SHOP, RestoreOptions(schemas=("public",)), EMPTY)
     assert ids(found) == [3, 10, 12]

@@ -45,6 +45,13 @@ _BELONGS = frozenset(
         *("MATERIALIZED VIEW DATA", "SEQUENCE"),
     }
 )
+_NAMED_AFTER = frozenset(
+    {
+        *("RULE", "TRIGGER", "POLICY", "DEFAULT", "CONSTRAINT", "CHECK CONSTRAINT", "ROW SECURITY", "TABLE DATA"),
+        "MATERIALIZED VIEW DATA",
+    }
+)
+"""Their tags begin with the relation that they are of: other relations that they depend on they merely read."""
 _BRIDGES = frozenset({"FK CONSTRAINT", "TABLE ATTACH", "INDEX ATTACH"})
 """They stand between tables: restored only with both of them."""
 _PULLED = frozenset(
@@ -210,14 +217,17 @@ def _owned(entry: TocEntry, inside: Sequence[int], by_id: dict[int, TocEntry]) -
         return "SEQUENCE" in kinds
     if entry.desc in ("COMMENT", "STATISTICS DATA"):
         return bool(kinds - {"SCHEMA"})
+    if entry.desc in _NAMED_AFTER:
+        return any(by_id[d].desc in _RELATIONS and _is_of(entry, by_id[d]) for d in inside)
     return bool(kinds & _RELATIONS)
 
 
 def _owner_wanted(entry: TocEntry, wanted: set[int], by_id: dict[int, TocEntry]) -> bool:
-    return any(
-        d in wanted and by_id[d].schema == entry.schema and entry.tag.startswith(by_id[d].tag + " ")
-        for d in entry.depends_on
-    )
+    return any(d in wanted and _is_of(entry, by_id[d]) for d in entry.depends_on)
+
+
+def _is_of(entry: TocEntry, relation: TocEntry) -> bool:
+    return relation.schema == entry.schema and f"{entry.tag} ".startswith(f"{relation.tag} ")
 
 
 def _pull(entries: Sequence[TocEntry], wanted: set[int], existing: Existing, uses: set[str]) -> None:

@@ -124,6 +124,7 @@ def test_a_partitioned_table_alone(source: Source, database: str) -> None:
     source.restore(database, "--clean", "--table", "public.sale")
     assert rows(database, "SELECT count(*) FROM sale") == [(400,)]
     assert rows(database, "SELECT count(*) FROM region") == [(2,)]
+    assert rows(database, "SELECT 1 FROM pg_class WHERE relname = 'per_region'") == []
     _, err = source.restore(database, "--clean", "--table", "public.sale_new")
     assert "partition public.sale_new comes back as a table by itself" in err
     of_sale = {row for row in shape if row[0] in ("constraint", "index", "child") and "sale" in row[1]}
