@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from engine.model import Check, CheckStatus, DrillRecord, Snapshot, TableCount
+from engine.model import Check, CheckStatus, DrillRecord, Snapshot, TableCount, Verdict
 from engine.model.restoring import Parts, RestoreOptions, TableLoad, TargetContents, TargetPlan, TargetServer
 from engine.postgres.address import Conninfo
 from engine.postgres.selection import Selection
@@ -111,6 +111,8 @@ def _proof(snapshot: Snapshot, drill: DrillRecord | None) -> Check:
     when = f"{drill.finished_at:%Y-%m-%d %H:%M} UTC"
     if drill.verdict.proven:
         return Check("restore.proven", CheckStatus.OK, f"{drill.verdict.value} by its newest drill, {when}")
+    if drill.verdict is Verdict.FAILED:
+        instead = f"`offsitedb receipt {drill.id[:12]}` says what failed; `offsitedb ledger` shows one that is PROVEN."
     text = f"NOT PROVEN: its newest drill, {when}, says {drill.verdict.value}"
     return Check("restore.unproven", CheckStatus.WARN, f"{text}: {drill.summary}" if drill.summary else text, instead)
 
