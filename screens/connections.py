@@ -61,6 +61,9 @@ class ConnectionsPage(Page):
         Binding(
             "t", "targets", "targets", show=False, id="connections.targets", tooltip="How old its newest proof may be"
         ),
+        Binding(
+            "o", "proving", "proof", show=False, id="connections.proving", tooltip="Checks, content, the drills' server"
+        ),
         Binding("x", "remove", "remove", show=False, id="connections.remove", tooltip="Forget it; its snapshots stay"),
         Binding(
             "tab", "other", "findings", show=False, id="connections.other", priority=True, tooltip="The other half"
@@ -93,7 +96,7 @@ class ConnectionsPage(Page):
         yield Say(id="empty")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action in ("edit", "look_at", "targets", "remove") and self.is_mounted and self.item is None:
+        if action in ("edit", "look_at", "targets", "proving", "remove") and self.is_mounted and self.item is None:
             return False
         return super().check_action(action, parameters)
 
@@ -309,6 +312,21 @@ class ConnectionsPage(Page):
             return self.engine.connections.set_targets(name, proof_s=proof_s, restore_s=restore_s)
 
         self.call("targets", verb, set_)
+
+    def action_proving(self) -> None:
+        """What its drills compare, where, and the operator's checks."""
+        from screens.proving import ProvingSheet  # late: seldom needed
+
+        name = self.connection_in_focus()
+        if name is None:
+            return
+
+        def back(_none: None) -> None:
+            self._details.pop(name, None)
+            self._show_item()
+
+        newest = self._newest.get(name)
+        self.app.push_screen(ProvingSheet(name, newest.rows if newest is not None else None), back)
 
     def action_remove(self) -> None:
         name = self.connection_in_focus()

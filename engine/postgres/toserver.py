@@ -30,7 +30,7 @@ from engine.postgres.scratch import ScratchDir, open_archive_file
 from engine.postgres.selection import Selection
 from engine.postgres.session import Connection, connect, interruptible, translate
 from engine.postgres.tableprogress import named_by
-from engine.postgres.toc import TocEntry
+from engine.postgres.toc import Toc, TocEntry, forget_drops
 from engine.postgres.tools import Toolset, environment, package
 from engine.process import clean_environment, spawn
 from engine.progress import Phase, Progress, ProgressSink, TableRows, TableSink, Unit
@@ -83,7 +83,7 @@ def choose_tools(toolsets: Iterable[Toolset], source_major: int, target_major: i
 def restore(
     into: Into,
     archive: BinaryIO,
-    entries: Sequence[TocEntry],
+    toc: Toc,
     selection: Selection,
     options: RestoreOptions,
     *,
@@ -92,6 +92,9 @@ def restore(
     on_tables: TableSink,
 ) -> tuple[Failure, ...]:
     """Restore what is selected; what went wrong, by name. Raises the token's error when cancelled.
+
+    With ``clean`` pg_restore drops in its own transaction, dependants first, and never with CASCADE. Indexes and
+    constraints go with their tables: dropped one by one, those that a partition has from its root would be refused.
 
     After a cancel the sessions that pg_restore had at the server are ended, too. Raises CouldNotVerify when it cannot
     be started.
@@ -104,6 +107,9 @@ def restore(
         argv += ["--clean", "--if-exists"]
     watch = _Watch(into, selection, on_progress, on_tables)
     archive.flush()
+    if options.clean:
+        forget_drops(archive.fileno(), toc, selection.drops_with_table)
+    entries = toc.entries
     try:
         with open_archive_file(into.scratch) as use_list, passfile.password_file(into.conninfo) as handed:
             use_list.write(selection.list_text.encode())

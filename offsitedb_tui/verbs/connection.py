@@ -16,7 +16,8 @@ from engine.service.postgres import DEFAULT_ROLE, grant_recipe
 from offsitedb_tui.opening import open_engine
 from offsitedb_tui.options import AsJson
 from offsitedb_tui.output import Talk, speaking
-from screens.present import human_bytes, human_seconds, visible
+from screens.present import human_bytes, visible
+from screens.present_proving import fingerprint_cost
 
 app = typer.Typer(no_args_is_help=True, help="The databases that are protected.")
 
@@ -29,7 +30,6 @@ RestoreTarget = Annotated[
     str | None, typer.Option("--restore-target", metavar="TIME", help="How long a restore may take: 90s, 15min, none.")
 ]
 T = TypeVar("T")
-_FINGERPRINT_S_PER_GB = 5.5
 GLYPHS = {CheckStatus.OK: "✓", CheckStatus.INFO: "i", CheckStatus.WARN: "!", CheckStatus.FAIL: "✗"}
 
 
@@ -101,7 +101,7 @@ def edit(
             view = engine.scratch.use(name, None if scratch == "none" else scratch)
         if fingerprint is not None:
             if fingerprint:
-                talk.say(_fingerprint_cost(engine.connections.newest_size(name)))
+                talk.say(fingerprint_cost(engine.connections.newest_size(name)))
             view = engine.connections.set_fingerprint(name, wanted=fingerprint)
         talk.document({"connection": view, "preflight": found})
         if found is not None:
@@ -224,18 +224,6 @@ def _targets(view: ConnectionView) -> str:
     return (
         f"age of the newest proof {duration_text(view.proof_target_s)}"
         f" · restore time {duration_text(view.restore_target_s)}"
-    )
-
-
-def _fingerprint_cost(size: int | None) -> str:
-    """What reading the content of every table takes."""
-    rate = f"{_FINGERPRINT_S_PER_GB:g} CPU seconds per GB of table data, at the source and again in each drill"
-    if size is None:
-        return f"this costs {rate}"
-    seconds = human_seconds(size / 1e9 * _FINGERPRINT_S_PER_GB)
-    return (
-        f"this costs {rate}: at most about {seconds} on each side for the {human_bytes(size)} that the database had"
-        " at its last snapshot"
     )
 
 
