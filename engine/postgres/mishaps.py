@@ -48,6 +48,14 @@ _HOST_PROBLEMS: tuple[tuple[re.Pattern[str], str], ...] = (
 _SUPERUSER = re.compile(
     r"must be superuser|[Oo]nly superusers? can|permission denied|must be owner of|must have privileges"
 )
+_WANTS_MORE = re.compile(
+    r"[Nn]on-superuser|must be a superuser|cannot be executed from a function|access to library \"[^\n]*is not allowed"
+)
+"""Other ways to say that code asked for what a drill never gives; they are never a reason to skip anything."""
+_NO_MEMORY = (
+    "A process of a drill may have half of this host's memory, and 2 GiB at the least. Read at the source what code"
+    " runs on this object; if it may need so much, drill on a host with more memory."
+)
 _NO_DATA_KINDS = frozenset(
     {
         "AGGREGATE",
@@ -108,7 +116,8 @@ def raise_host_problem(mishaps: Sequence[Mishap]) -> None:
         for pattern, code in _HOST_PROBLEMS:
             if pattern.search(mishap.text):
                 where = f" while restoring {_kind(mishap.entry)} {mishap.entry.name}" if mishap.entry else ""
-                raise CouldNotVerify(code, f"{mishap.about}{where}")
+                hint = _NO_MEMORY if "out of memory" in mishap.text else None
+                raise CouldNotVerify(code, f"{mishap.about}{where}", hint=hint)
 
 
 def judge(mishaps: Sequence[Mishap], entries: Sequence[TocEntry], status: int) -> Judgement:
@@ -142,6 +151,10 @@ def judge(mishaps: Sequence[Mishap], entries: Sequence[TocEntry], status: int) -
     return Judgement(tuple(failures), name_skips(skipped, reasons), lost)
 
 
+_WANTS_SUPERUSER = (
+    "Code of this database wants superuser rights while it is restored, and a drill never gives them. Read the"
+    " object's definition at the source before you restore it as superuser."
+)
 UNKNOWN_CAUSE = "Restoring by hand will show the same error. Mend the object at the source, then take a new checkpoint."
 
 
@@ -156,7 +169,12 @@ def hint_for(mishap: Mishap | None, entries: Sequence[TocEntry]) -> str:
             "A restore runs with an empty search_path, and this function uses names without their schema. Run at the"
             f" source: `ALTER FUNCTION {function} SET search_path = public, pg_temp;`, then take a new checkpoint."
         )
-    if "violates check constraint" in text or (function is not None and "COPY" in text):
+    if _SUPERUSER.search(mishap.about if mishap else "") or _WANTS_MORE.search(text):
+        return _WANTS_SUPERUSER
+    if "stack depth limit exceeded" in text:
+        return "Code of this database calls itself without end while it is restored. Mend it at the source."
+    loading = mishap is not None and mishap.entry is not None and mishap.entry.desc == "TABLE DATA"
+    if "violates check constraint" in text or (function is not None and loading):
         return (
             "This CHECK gives another answer during a restore, most often because it reads another table that is"
             " loaded later. Replace it by a foreign key or a trigger at the source, then take a new checkpoint."
@@ -165,12 +183,7 @@ def hint_for(mishap: Mishap | None, entries: Sequence[TocEntry]) -> str:
         return "The source holds duplicates that its own unique index should forbid. Run `REINDEX` there to see them."
     if "violates foreign key constraint" in text:
         return "The source holds rows without their parents. Find and mend them there, then take a new checkpoint."
-    if _SUPERUSER.search(text):
-        return (
-            "Code of this database wants superuser rights while it is restored, and a drill never gives them. Read the"
-            " object's definition at the source before you restore it as superuser."
-        )
-    return UNKNOWN_CAUSE
+    return _WANTS_SUPERUSER if _SUPERUSER.search(text) else UNKNOWN_CAUSE
 
 
 def _messages(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
