@@ -61,7 +61,7 @@ def ground(server: Admin) -> Iterator[Ground]:
         place = stack.enter_context(installation(stack.enter_context(pytest.MonkeyPatch.context())))
         settings(
             place,
-            f"[drill]\nstatement_timeout_s = {STATEMENT_S}\nmax_scratch_bytes = {SCRATCH_BYTES}\n[worker]\nthreads = 2\n",
+            f"[drill]\nstatement_timeout_s = {STATEMENT_S}\nmax_scratch_bytes = {SCRATCH_BYTES}\n",
         )
         made = Ground(place, stack.enter_context(place.engine()))
         for name, hostile in GROUPS.items():
