@@ -69,12 +69,15 @@ _SETTINGS = {
 
 
 class ServerPrograms(Protocol):
-    """PostgreSQL programs of one major: where they are, and their libraries if the system does not find them."""
+    """PostgreSQL programs of one major: where they and their files are, and their libraries if the system does not
+    find them."""
 
     @property
     def bindir(self) -> Path: ...
     @property
     def libdir(self) -> Path | None: ...
+    @property
+    def sharedir(self) -> Path | None: ...
     @property
     def major(self) -> int: ...
     @property
@@ -342,7 +345,7 @@ def _sandboxed(
     *arguments: str | Path,
     merged: bool = False,
 ) -> list[str]:
-    readable = {toolset.bindir.parent, *([toolset.libdir] if toolset.libdir is not None else [])}
+    readable = {toolset.bindir.parent, *(p for p in (toolset.libdir, toolset.sharedir) if p is not None)}
     argv: Sequence[str | Path] = (*(_MERGE if merged else ()), toolset.bindir / name, *arguments)
     return sandbox.wrap(argv, writable=(scratch.path,), readable=tuple(sorted(readable)), passwd=scratch.passwd)
 
