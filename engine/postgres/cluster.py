@@ -32,6 +32,10 @@ SUPERUSER = "offsitedb_scratch"
 MARGIN_BYTES = 256 << 20
 """Disk space that a drill leaves to the rest of the host; a drill that comes this near to the end is stopped."""
 
+_NAMELESS = (
+    "PostgreSQL runs only as a user with a name. Install bubblewrap on this host, in which the drill gives it one, or"
+    " give the OS user of the worker an entry in /etc/passwd."
+)
 _CLUSTER_BYTES = 64 << 20  # an empty cluster with its first WAL segments
 _INITDB_TIMEOUT_S = 120.0
 _START_TIMEOUT_S = 60.0
@@ -273,6 +277,7 @@ def _initdb(scratch: ScratchDir, toolset: ServerPrograms, sandbox: Sandbox, canc
         raise CouldNotVerify(
             "drill.scratch",
             f"initdb failed (exit status {finished.status}): {_last_lines(finished.stderr)}",
+            hint=_NAMELESS if "could not look up effective user ID" in finished.stderr else None,
             context={"version": toolset.version, "sandbox": sandbox.facts.sandbox},
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,6 @@ from engine import catalog as catalogs
 from engine.model.views import Attempt
 from engine.postgres.isolation import choose, drill_user
 from engine.postgres.tools import Toolset
-from offsitedb_tui.demo.source import Admin
 from tests.fixtures import installation
 from tests.fixtures.fire import Field, descendants, fill, settings, wait_descendant, wait_gone, working
 from tests.fixtures.hosts import seeing, without_program
@@ -130,12 +130,19 @@ def test_the_doctor_says_why(place: Place, host: str, reasons: list[str]) -> Non
     assert bool(demanded) == (network == "host")
 
 
-USER = 64_123
+NAMELESS = 64_123
 """An OS user that has no name here: a container's."""
 
 
+def _user() -> pwd.struct_passwd:
+    known = {entry.pw_name: entry for entry in pwd.getpwall()}
+    return known.get("postgres") or known["nobody"]
+
+
 @pytest.fixture
-def ordinary(monkeypatch: pytest.MonkeyPatch, server: Admin, database: str) -> Iterator[tuple[Field, tuple[str, ...]]]:
+def ordinary(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, database: str
+) -> Iterator[tuple[Field, tuple[str, ...]]]:
     """An installation of an ordinary user, its key held in memory, and the words that make a command that user's.
 
     bubblewrap is hidden from it; this Python, which may lie in root's home, is not.
@@ -144,14 +151,14 @@ def ordinary(monkeypatch: pytest.MonkeyPatch, server: Admin, database: str) -> I
     rooms = Path(tempfile.mkdtemp(prefix="odbuser-"))
     rooms.chmod(0o755)
     try:
-        before = _as_user(rooms)
+        before = _as_user(rooms, getattr(request, "param", _user().pw_uid))
         with installation.installation(monkeypatch) as place, place.engine() as engine:
             yield Field(place, engine, database, "canary-of-an-ordinary-user"), before
     finally:
         shutil.rmtree(rooms, ignore_errors=True)
 
 
-def _as_user(rooms: Path) -> tuple[str, ...]:
+def _as_user(rooms: Path, uid: int) -> tuple[str, ...]:
     python = Path(sys.base_prefix)
     places = without_program(BWRAP)
     if python.is_relative_to("/root"):
@@ -160,7 +167,7 @@ def _as_user(rooms: Path) -> tuple[str, ...]:
         places = {inner: python, **places, Path("/root"): rooms / "home"}
     before = (
         *seeing(places),
-        *("setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--no-new-privs", "--"),
+        *("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--no-new-privs", "--"),
     )
     network = ("unshare", "--user", "--map-current-user", "--net", "--pid", "--fork", "true")
     for argv in ((*before, sys.executable, "-c", "import engine.service"), (*before, *network)):
@@ -170,9 +177,9 @@ def _as_user(rooms: Path) -> tuple[str, ...]:
     return before
 
 
-def _give(place: Place) -> None:
+def _give(place: Place, uid: int) -> None:
     for path in (place.root, *place.root.rglob("*")):
-        os.chown(path, USER, USER, follow_symlinks=False)
+        os.chown(path, uid, uid, follow_symlinks=False)
 
 
 def test_an_ordinary_user_drills_in_namespaces_and_its_janitor_clears_up(
@@ -181,12 +188,11 @@ def test_an_ordinary_user_drills_in_namespaces_and_its_janitor_clears_up(
     field, before = ordinary
     fill(field, rows=10, slow_rows=400)
     field.connect_through()
-    _give(field.place)
+    _give(field.place, _user().pw_uid)
     with running_worker(field.place, before=before) as worker:
         job_id = field.ask()
-        _give(field.place)
-        wait_descendant(worker.pid, "pg_restore")
         field.wait_phase(job_id, "restore")
+        wait_descendant(worker.pid, "pg_restore")
         below = descendants(worker.pid)
         os.kill(worker.pid, signal.SIGKILL)
         worker.wait(30)
@@ -198,5 +204,20 @@ def test_an_ordinary_user_drills_in_namespaces_and_its_janitor_clears_up(
     assert attempt.drill is not None, attempt.job.error
     assert attempt.drill.verdict == "PROVEN", attempt.drill.failures
     assert (attempt.drill.isolation.sandbox, attempt.drill.isolation.network) == ("unshare", "none")
-    assert attempt.drill.isolation.user == str(USER)
+    assert attempt.drill.isolation.user == _user().pw_name
     field.assert_clean()
+
+
+@pytest.mark.parametrize("ordinary", [NAMELESS], indirect=True)
+def test_a_user_without_a_name_is_told_what_to_do(ordinary: tuple[Field, tuple[str, ...]]) -> None:
+    field, before = ordinary
+    field.sql("CREATE TABLE t AS SELECT 1 AS i")
+    field.connect_through()
+    _give(field.place, NAMELESS)
+    with running_worker(field.place, before=before):
+        attempt = field.wait_end(field.ask())
+    field.assert_clean()
+    assert attempt.drill is not None, attempt.job.error
+    assert attempt.drill.verdict == "COULD NOT VERIFY"
+    assert attempt.drill.failures[0].code == "drill.scratch"
+    assert "Install bubblewrap" in attempt.drill.failures[0].hint
