@@ -44,7 +44,7 @@ def dumped_in(field: Field, attempt: Attempt) -> str:
     assert attempt.drill is not None, attempt.job.error
     with field.engine.catalog.read() as tx:
         record = catalogs.drills.get(tx, attempt.drill.id)
-    return str(json.loads(record.receipt)["scratch_settings"]["pg_dump"])
+    return str(json.loads(record.receipt)["receipt"]["scratch_settings"]["pg_dump"])
 
 
 def checked(field: Field, url: str) -> Attempt:
