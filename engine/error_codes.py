@@ -335,7 +335,7 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "drill.locale-missing": (
         "a locale or ICU collation of the source is not available on this host",
-        "Generate the locale (`locale-gen`), or use PostgreSQL packages with ICU on the drill host.",
+        "Generate the locale (`localedef -i LANGUAGE -f CODESET NAME`), or use PostgreSQL packages with ICU on the drill host.",
     ),
     "drill.tool-missing": (
         "the PostgreSQL server of the source's major is not on this host",

@@ -200,7 +200,7 @@ def code_lines(groups: Sequence[str], columns: int = 5) -> tuple[Phrase, ...]:
 
 def _finding(check: Check) -> Finding:
     glyph, tone = _LOOKS[check.status]
-    what = "the SQL" if not (check.fix_sql or "").startswith(("offsitedb", "apt", "locale-gen")) else "the command"
+    what = "the SQL" if not (check.fix_sql or "").startswith(("offsitedb", "apt", "localedef")) else "the command"
     return Finding(Phrase(f"{glyph} ", tone) + Phrase(check.detail), check.fix_sql or "", what)
 
 

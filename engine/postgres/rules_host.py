@@ -116,7 +116,9 @@ HOST_RULES: tuple[Rule, ...] = (
         r"out of memory|could not fork|Cannot allocate memory",
         "drill.scratch",
         "memory ran out where the drill runs, which says nothing about the snapshot",
-        "Give the drill host memory, or set drill.jobs = 1 in config.toml, then drill again.",
+        "A process of a drill may have half of this host's memory, and 2 GiB at the least. Read at the source what code"
+        " runs on this object; if it may need so much, drill on a host with more memory, or set drill.jobs = 1 in"
+        " config.toml.",
         host=True,
     ),
     rule(

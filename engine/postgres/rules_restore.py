@@ -319,6 +319,17 @@ _ARCHIVE: tuple[Rule, ...] = (
         " server lacks. `offsitedb connection preflight NAME` names what is not captured, with the SQL.",
     ),
     rule(
+        "rights",
+        _HERE,
+        r"must be superuser|only (?:superusers?|roles with)|permission denied|must be owner of|must have privileges"
+        r"|must be (?:a )?member of|must be able to SET ROLE|non-superuser|must be a superuser"
+        r"|cannot be executed from a function|access to library \"[^\n]*is not allowed",
+        "drill.restore",
+        "it wants rights that the restoring role does not have",
+        "Code of this database wants superuser rights while it is restored, and a drill never gives them. Read the"
+        " object's definition at the source before you restore it as superuser.",
+    ),
+    rule(
         "code-in-copy",
         _HERE,
         r"(?:SQL function \"|PL/pgSQL function ).*COPY|COPY.*(?:SQL function \"|PL/pgSQL function )",
@@ -329,16 +340,7 @@ _ARCHIVE: tuple[Rule, ...] = (
             f" table that is loaded later. Replace {plain(blamed_function(case.text, case.near.entries) or 'it', 200)}"
             f" by a foreign key or a trigger at the source, {AGAIN}."
         ),
-    ),
-    rule(
-        "rights",
-        _HERE,
-        r"must be superuser|only (?:superusers?|roles with)|permission denied|must be owner of|must have privileges"
-        r"|must be (?:a )?member of|must be able to SET ROLE",
-        "drill.restore",
-        "it wants rights that the restoring role does not have",
-        "Code of this database wants superuser rights while it is restored, and a drill never gives them. Read the"
-        " object's definition at the source before you restore it as superuser.",
+        kinds=_ROWS,
     ),
     rule(
         "code",

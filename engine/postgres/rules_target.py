@@ -167,8 +167,8 @@ TARGET_RULES: tuple[Rule, ...] = (
         r"|could not open collator for locale",
         "restore.failed",
         "the target does not have a locale of the source",
-        "Install it on that server (`locale-gen`, and a restart of PostgreSQL); see which there are: `SELECT collname,"
-        f" collprovider FROM pg_collation;`, {_AGAIN}.",
+        "Install it on that server (for en_US.UTF-8: `localedef -i en_US -f UTF-8 en_US.UTF-8`, and a restart of"
+        f" PostgreSQL); see which there are: `SELECT collname, collprovider FROM pg_collation;`, {_AGAIN}.",
     ),
     rule(
         "target-older",
