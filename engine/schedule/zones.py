@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from engine.errors import ConfigError
 
+_NO_PLACES = {"localtime", "Factory", "posixrules"}
+"""Files beside the zones. What `localtime` is differs between the worker's host and the console's."""
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
@@ -40,7 +42,7 @@ def local_text(at: datetime, name: str) -> str:
 
 @lru_cache(maxsize=1)
 def _names() -> frozenset[str]:
-    return frozenset(available_timezones())
+    return frozenset(available_timezones() - _NO_PLACES)
 
 
 def _unknown(name: str) -> ConfigError:
