@@ -94,8 +94,7 @@ def test_what_is_refused_says_what_to_write(said: str, message: str, hint: str) 
 def test_anything_is_read_or_refused(said: str) -> None:
     try:
         cron = cron_of(said)
-    except ConfigError as e:
-        assert e.code == "config.cron"
+    except ConfigError:
         return
     assert next_slot(cron, "Europe/Berlin", NOON) is not None
     assert in_words(cron)

@@ -92,6 +92,22 @@ def list_slots(tx: Tx, connection_id: str, *, limit: int) -> list[Slot]:
     ]
 
 
+def known(tx: Tx, connection_ids: Collection[str]) -> dict[str, datetime | None]:
+    """The newest slot that was decided, of those of the connections that are in use."""
+    newest = (
+        select(slots.c.slot_at)
+        .where(slots.c.connection_id == connections.c.id)
+        .correlate(connections)
+        .order_by(slots.c.slot_at.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    query = select(connections.c.id, newest.label("newest")).where(
+        connections.c.id.in_(connection_ids), connections.c.removed_at.is_(None)
+    )
+    return {row.id: row.newest for row in tx.rows(query)}
+
+
 def busy(tx: Tx, connection_ids: Collection[str]) -> set[str]:
     """Those of the connections of which a checkpoint runs or waits."""
     query = select(jobs.c.connection_id).where(

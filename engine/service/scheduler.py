@@ -45,7 +45,7 @@ class Scheduler:
         ConfigError for a schedule that cannot be read (any more), after the others were decided.
         """
         catalog, now = self._engine.catalog, self._engine.clock.now()
-        started, broken = 0, []
+        started, broken = 0, list[ConfigError]()
         while True:
             with catalog.read() as tx:
                 if not catalogs.schedules.due(tx, now, limit=1):
@@ -53,46 +53,51 @@ class Scheduler:
             if meanwhile is not None:
                 meanwhile()
             with catalog.write() as tx, acting_as(SCHEDULER):
-                due = catalogs.schedules.due(tx, now, limit=_AT_ONCE)
-                busy = catalogs.schedules.busy(tx, [s.connection_id for s in due])
-                jobs = []
-                for schedule in due:
-                    try:
-                        jobs.append(self._decide(tx, schedule, now, busy=schedule.connection_id in busy))
-                    except ConfigError as e:
-                        catalogs.schedules.move(tx, schedule.connection_id, now + _AGAIN)
-                        broken.append(e)
-            for job in jobs:
-                if job is not None:
-                    started += 1
-                    self._engine.wake(job.id)
+                queued = self._decide_some(tx, now, broken)
+            for job in queued:
+                self._engine.wake(job.id)
+            started += len(queued)
         if broken:
             raise broken[0]
         return started
 
-    def _decide(self, tx: Tx, schedule: Schedule, now: datetime, *, busy: bool) -> Job | None:
-        """Decide the due slots of one schedule; the job that was queued, if any."""
-        connection_id, cron, where = schedule.connection_id, schedule.cron, schedule.time_zone
-        following = rules.next_slot(cron, where, now)
-        if catalogs.connections.is_removed(tx, connection_id):
-            catalogs.schedules.remove(tx, connection_id)
-            return None
-        catalogs.schedules.move(tx, connection_id, following)
-        # from the last decision on: `next_at` only says when to look, and the zone's rules may have changed since
-        newest = catalogs.schedules.list_slots(tx, connection_id, limit=1)
-        since = max(schedule.changed_at, now - _TOLD_BACK, *(slot.slot_at for slot in newest))
-        decisions = rules.decide(list(rules.slots_between(cron, where, since, now)), busy=busy)
-        job = None
-        if decisions and decisions[-1].outcome is SlotOutcome.STARTED:
-            with_drill = self._with_drill(tx, schedule, now)
-            job = self._engine.jobs.queue(tx, JobKind.CHECKPOINT, connection_id, with_drill=with_drill)
-        job_id = job.id if job is not None else None
-        decided = [
-            Slot(connection_id, d.slot_at, d.outcome, job_id if d.outcome is SlotOutcome.STARTED else None, now)
-            for d in decisions
-        ]
+    def _decide_some(self, tx: Tx, now: datetime, broken: list[ConfigError]) -> list[Job]:
+        """Decide what is due of the schedules that have been due the longest; the jobs that were queued."""
+        due = catalogs.schedules.due(tx, now, limit=_AT_ONCE)
+        ids = [schedule.connection_id for schedule in due]
+        known, busy = catalogs.schedules.known(tx, ids), catalogs.schedules.busy(tx, ids)
+        jobs: list[Job] = []
+        decided: list[Slot] = []
+        for schedule in due:
+            if schedule.connection_id not in known:
+                catalogs.schedules.remove(tx, schedule.connection_id)
+                continue
+            try:
+                slots = self._slots(schedule, known[schedule.connection_id], now)
+                following = rules.next_slot(schedule.cron, schedule.time_zone, now)
+            except ConfigError as e:
+                catalogs.schedules.move(tx, schedule.connection_id, now + _AGAIN)
+                broken.append(e)
+                continue
+            catalogs.schedules.move(tx, schedule.connection_id, following)
+            for decision in rules.decide(slots, busy=schedule.connection_id in busy):
+                job_id = None
+                if decision.outcome is SlotOutcome.STARTED:
+                    jobs.append(self._queue(tx, schedule, now))
+                    job_id = jobs[-1].id
+                decided.append(Slot(schedule.connection_id, decision.slot_at, decision.outcome, job_id, now))
         catalogs.schedules.add_slots(tx, decided)
-        return job
+        return jobs
+
+    def _slots(self, schedule: Schedule, newest: datetime | None, now: datetime) -> list[datetime]:
+        """What is due and not decided yet, oldest first: from the last decision on, for ``next_at`` only says when to
+        look, and the zone's rules may have changed since it was written."""
+        since = max(schedule.changed_at, newest or schedule.changed_at, now - _TOLD_BACK)
+        return list(rules.slots_between(schedule.cron, schedule.time_zone, since, now))
+
+    def _queue(self, tx: Tx, schedule: Schedule, now: datetime) -> Job:
+        with_drill = self._with_drill(tx, schedule, now)
+        return self._engine.jobs.queue(tx, JobKind.CHECKPOINT, schedule.connection_id, with_drill=with_drill)
 
     def _with_drill(self, tx: Tx, schedule: Schedule, now: datetime) -> bool:
         policy = policy_of(tx, schedule.connection_id)
