@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from engine.errors import ConfigError, OffsiteError
+from engine.model import ScheduleView
 from engine.model.views import ConnectionDetail, ConnectionView, PreflightView
 from engine.model.watch import Headline, LedgerLine, Overview
 from engine.service import CancelToken
@@ -19,6 +20,7 @@ from screens import present
 from screens import present_connections as words
 from screens.base import Page
 from screens.forms.connection import AddConnection, EditConnection
+from screens.forms.schedule import ScheduleForm
 from screens.phrase import Phrase, Tone
 from screens.widgets.bar import Question, confirm
 from screens.widgets.findings import Findings
@@ -61,6 +63,7 @@ class ConnectionsPage(Page):
         Binding(
             "t", "targets", "targets", show=False, id="connections.targets", tooltip="How old its newest proof may be"
         ),
+        Binding("s", "schedule", "schedule", show=False, id="connections.schedule", tooltip="When checkpoints are due"),
         Binding("x", "remove", "remove", show=False, id="connections.remove", tooltip="Forget it; its snapshots stay"),
         Binding(
             "tab", "other", "findings", show=False, id="connections.other", priority=True, tooltip="The other half"
@@ -93,7 +96,7 @@ class ConnectionsPage(Page):
         yield Say(id="empty")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action in ("edit", "look_at", "targets", "remove") and self.is_mounted and self.item is None:
+        if action in ("edit", "look_at", "targets", "schedule", "remove") and self.is_mounted and self.item is None:
             return False
         return super().check_action(action, parameters)
 
@@ -309,6 +312,19 @@ class ConnectionsPage(Page):
             return self.engine.connections.set_targets(name, proof_s=proof_s, restore_s=restore_s)
 
         self.call("targets", verb, set_)
+
+    def action_schedule(self) -> None:
+        name = self.connection_in_focus()
+        if name is not None:
+            self.call("schedule", lambda _token: self.engine.schedules.show(name), self._schedule)
+
+    def _schedule(self, view: ScheduleView) -> None:
+        def saved(words: str | None) -> None:
+            if words is not None:
+                self.console.nudge()
+                self.done(f"{view.connection}: {words}")
+
+        self.app.push_screen(ScheduleForm(view), saved)
 
     def action_remove(self) -> None:
         name = self.connection_in_focus()

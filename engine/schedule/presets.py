@@ -32,6 +32,8 @@ def cron_of(text: str) -> str:
     found = _MONTHLY.fullmatch(said)
     if found is not None:
         return check_cron(_monthly(found))
+    if said.startswith("cron "):
+        return check_cron(" ".join(text.split())[5:])
     if said.startswith("@"):
         return cron_of({"@midnight": "daily at 00:00"}.get(said, said[1:]))
     if not said or said[0].isalpha():
