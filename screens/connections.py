@@ -229,7 +229,7 @@ class ConnectionsPage(Page):
         if name is not None:
             self._wanted = name
             self.console.nudge()
-            self.done(f"{name} is saved; c takes its first checkpoint")
+            self.done(f"{name} is saved; c takes its first checkpoint, s sets a schedule")
 
     def action_edit(self) -> None:
         name = self.connection_in_focus()

@@ -34,7 +34,7 @@ from engine.service.jobs import JobsFacet
 from engine.service.keys import KeysFacet
 from engine.service.ledger import LedgerFacet
 from engine.service.restores import RestoresFacet
-from engine.service.scheduler import EVERY_S as SCHEDULES_EVERY_S
+from engine.service.scheduler import Scheduler
 from engine.service.schedules import SchedulesFacet
 from engine.service.scratch import ScratchFacet
 from engine.service.snapshots import SnapshotsFacet
@@ -152,7 +152,7 @@ class Engine:
     @property
     def duties(self) -> tuple[Duty, ...]:
         """What a worker does by itself, beside the jobs."""
-        return (Duty("schedules", SCHEDULES_EVERY_S, self.schedules.tick),)
+        return (Scheduler(self).duty,)
 
     @property
     def work(self) -> Mapping[JobKind, Work]:

@@ -17,6 +17,7 @@ from engine.catalog import Tx
 from engine.errors import ConfigError
 from engine.model import DrillPolicy, DrillRule, Job, JobKind, Principal, Role, Schedule, Slot, SlotOutcome
 from engine.service.access import acting_as
+from engine.service.duties import Duty
 
 if TYPE_CHECKING:
     from engine.service import Engine
@@ -37,6 +38,15 @@ class Scheduler:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+
+    @property
+    def duty(self) -> Duty:
+        """The looks of a worker."""
+
+        def look() -> None:
+            self.tick()
+
+        return Duty("schedules", EVERY_S, look)
 
     def tick(self, meanwhile: Callable[[], None] | None = None) -> int:
         """Decide every slot that is due now; how many checkpoints were queued.

@@ -16,7 +16,7 @@ from engine.evidence import chain
 from engine.model import ConnectionRecord, DrillPolicy, NextSlots, Role, Schedule, ScheduleView, Slot
 from engine.schedule.presets import PRESETS
 from engine.service.access import needs
-from engine.service.scheduler import Scheduler, policy_of
+from engine.service.scheduler import policy_of
 
 if TYPE_CHECKING:
     from engine.service import Engine
@@ -32,7 +32,6 @@ class SchedulesFacet:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._scheduler = Scheduler(engine)
 
     @needs(Role.OPERATOR)
     def set(
@@ -114,10 +113,6 @@ class SchedulesFacet:
         """A schedule in words and its next slots, before it is set. Raises ConfigError."""
         cron, name = rules.cron_of(when), rules.check_zone(zone)
         return rules.in_words(cron), self._next("", cron, name, count)
-
-    def tick(self) -> None:
-        """Decide the slots that are due: a duty of every worker."""
-        self._scheduler.tick()
 
     def _put(self, tx: Tx, record: ConnectionRecord, cron: str | None, zone: str | None, enabled: bool | None) -> None:
         """Write the schedule; one that stays as it was keeps what is due."""
