@@ -18,6 +18,14 @@ CODES: dict[str, tuple[str, str]] = {
         "a connection string that cannot be used",
         "Paste the direct or session-pooler connection string of the database, for example `postgresql://reader:…@host:5432/dbname`.",
     ),
+    "config.cron": (
+        "a schedule that cannot be used",
+        "Write `hourly`, `every 6 h`, `daily at 03:00`, `weekly on sunday at 03:00`, `monthly on 1 at 03:00`, or a cron with five fields such as `0 3 * * 1-5`.",
+    ),
+    "config.zone": (
+        "a time zone that nobody knows",
+        "Write a name of the tz database, such as `Europe/Berlin`, `America/New_York` or `UTC`.",
+    ),
     "config.home": (
         "the installation's directories cannot be made or used",
         "Set OFFSITEDB_HOME (and OFFSITEDB_RUNTIME) to directories that this user may write to.",

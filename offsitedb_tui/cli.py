@@ -26,6 +26,7 @@ from offsitedb_tui.verbs import (
     postgres,
     receipt,
     restore,
+    schedule,
     scratch,
     snapshot,
     worker,
@@ -45,6 +46,7 @@ app.add_typer(key.app, name="key")
 app.add_typer(postgres.app, name="postgres")
 app.add_typer(scratch.app, name="scratch")
 app.add_typer(check.app, name="check")
+app.add_typer(schedule.app, name="schedule")
 app.command("init")(init.init)
 app.command("checkpoint")(drill.checkpoint)
 app.command("drill")(drill.drill)

@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from engine.errors import ConfigError, OffsiteError
+from engine.model import ScheduleView
 from engine.model.views import ConnectionDetail, ConnectionView, PreflightView
 from engine.model.watch import Headline, LedgerLine, Overview
 from engine.service import CancelToken
@@ -19,6 +20,7 @@ from screens import present
 from screens import present_connections as words
 from screens.base import Page
 from screens.forms.connection import AddConnection, EditConnection
+from screens.forms.schedule import ScheduleForm
 from screens.phrase import Phrase, Tone, next_steps
 from screens.widgets.bar import Question, confirm
 from screens.widgets.findings import Findings
@@ -45,6 +47,10 @@ class ConnectionRows(Rows[Headline]):
     ]
 
 
+NEEDING_ONE = ("edit", "look_at", "targets", "proving", "schedule", "remove")
+"""What can be done with the connection in focus only."""
+
+
 class ConnectionsPage(Page):
     """The list, and below it the connection under the cursor: what is known of it, or what a look at it found."""
 
@@ -64,6 +70,7 @@ class ConnectionsPage(Page):
         Binding(
             "o", "proving", "proof", show=False, id="connections.proving", tooltip="Checks, content, the drills' server"
         ),
+        Binding("s", "schedule", "schedule", show=False, id="connections.schedule", tooltip="When checkpoints are due"),
         Binding("x", "remove", "remove", show=False, id="connections.remove", tooltip="Forget it; its snapshots stay"),
         Binding(
             "tab", "other", "findings", show=False, id="connections.other", priority=True, tooltip="The other half"
@@ -96,7 +103,7 @@ class ConnectionsPage(Page):
         yield Say(id="empty")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action in ("edit", "look_at", "targets", "proving", "remove") and self.is_mounted and self.item is None:
+        if action in NEEDING_ONE and self.is_mounted and self.item is None:
             return False
         return super().check_action(action, parameters)
 
@@ -229,7 +236,7 @@ class ConnectionsPage(Page):
         if name is not None:
             self._wanted = name
             self.console.nudge()
-            self.done(f"{name} is saved; c takes its first checkpoint")
+            self.done(f"{name} is saved; c takes its first checkpoint, s sets a schedule")
 
     def action_edit(self) -> None:
         name = self.connection_in_focus()
@@ -327,6 +334,19 @@ class ConnectionsPage(Page):
 
         newest = self._newest.get(name)
         self.app.push_screen(ProvingSheet(name, newest.rows if newest is not None else None), back)
+
+    def action_schedule(self) -> None:
+        name = self.connection_in_focus()
+        if name is not None:
+            self.call("schedule", lambda _token: self.engine.schedules.show(name), self._schedule)
+
+    def _schedule(self, view: ScheduleView) -> None:
+        def saved(words: str | None) -> None:
+            if words is not None:
+                self.console.nudge()
+                self.done(f"{view.connection}: {words}")
+
+        self.app.push_screen(ScheduleForm(view), saved)
 
     def action_remove(self) -> None:
         name = self.connection_in_focus()

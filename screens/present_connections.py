@@ -139,7 +139,9 @@ def detail_lines(found: ConnectionDetail, headline: Headline, now: datetime) -> 
         ("backups go to", Phrase(connection.destination)),
         ("drills use", Phrase(f"server {connection.scratch}" if connection.scratch else "clusters of their own")),
         ("they compare", Phrase("rows and content" if connection.fingerprint else "rows") + _PROVING),
-        ("targets", targets_phrase(headline.proof_target_s, headline.restore_target_s)),
+        ("checkpoints", schedule_phrase(headline, now)),
+        ("drilled", Phrase(headline.drills)),
+        ("targets", targets_phrase(headline.proof_target_s, headline.restore_target_s, headline.target_by_schedule)),
         ("last looked at", Phrase(tested)),
     ]
     if connection.accept_empty:
@@ -148,11 +150,21 @@ def detail_lines(found: ConnectionDetail, headline: Headline, now: datetime) -> 
     return tuple(Phrase(" ") + Phrase(f"{name:<16}", Tone.DIM) + value for name, value in rows)
 
 
-def targets_phrase(proof_s: float | None, restore_s: float | None) -> Phrase:
+def schedule_phrase(line: Headline, now: datetime) -> Phrase:
+    """``daily at 03:00 · Europe/Berlin · next Tue 03:00``."""
+    if not line.schedule:
+        return Phrase("on demand; s sets a schedule", Tone.DIM)
+    if line.paused:
+        return joined([Phrase(line.schedule), Phrase("! paused", Tone.WARN)])
+    return joined([Phrase(line.schedule), Phrase("next ", Tone.DIM) + present.next_phrase(line, now)])
+
+
+def targets_phrase(proof_s: float | None, restore_s: float | None, by_schedule: bool = False) -> Phrase:
     """``newest proof at most 1 h old · restore within 5 min``."""
     if proof_s is None and restore_s is None:
         return Phrase("none; t sets them", Tone.DIM)
-    proof = f"newest proof at most {present.human_span(proof_s)} old" if proof_s else ""
+    why = " (by its schedule)" if by_schedule else ""
+    proof = f"newest proof at most {present.human_span(proof_s)} old{why}" if proof_s else ""
     restore = f"restore within {present.human_span(restore_s)}" if restore_s else ""
     return joined([proof, restore])
 

@@ -85,7 +85,8 @@ def phase_lines(live: LiveJob, width: int, *, brief: bool) -> tuple[Phrase, ...]
 
 def _order(live: LiveJob) -> list[str]:
     """The phases of this kind of job; one that this program does not know yet stands where it came."""
-    order = [*(SNAPSHOT_PHASES if live.job.kind is JobKind.CHECKPOINT else ()), *DRILL_PHASES]
+    drill = DRILL_PHASES if live.job.with_drill else ()
+    order = [*(SNAPSHOT_PHASES if live.job.kind is JobKind.CHECKPOINT else ()), *drill]
     if live.job.kind is JobKind.RESTORE:
         order = [*RESTORE_PHASES]
     seen = [*(phase.phase for phase in live.phases), _phase_now(live)]
@@ -330,6 +331,9 @@ def _without_verdict(job: JobView, now: datetime, *, has_snapshot: bool) -> list
         if has_snapshot:
             return [*lines, Phrase("   The snapshot is kept, but nothing has proven it: d drills it.", Tone.DIM)]
         return [*lines, Phrase("   Nothing was registered and nothing is left behind. c starts another.", Tone.DIM)]
+    if has_snapshot and job.state is JobState.SUCCEEDED:
+        policy = "The snapshot is kept. The drill policy spares this one: d drills it."
+        return [verdict_phrase(None).fit(12) + Phrase(at, Tone.DIM), Phrase(f"   {policy}", Tone.DIM)]
     what = "the drill ended without a verdict" if has_snapshot else "no snapshot was made"
     again = "d drills the snapshot again" if has_snapshot else "c tries again"
     lines = [Phrase(f" ✗ {what}", Tone.BAD) + Phrase(at, Tone.DIM), *_error_lines(job)]

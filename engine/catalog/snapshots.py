@@ -89,11 +89,13 @@ def list_recent(
     return _records(tx, query)
 
 
-def count(tx: Tx, *, connection_id: str | None = None) -> int:
-    """How many snapshots there are."""
+def count(tx: Tx, *, connection_id: str | None = None, after: datetime | None = None) -> int:
+    """How many snapshots there are; ``after`` (exclusive, by ``taken_at``) leaves the older ones out."""
     query = select(func.count().label("n")).select_from(table)
     if connection_id is not None:
         query = query.where(table.c.connection_id == connection_id)
+    if after is not None:
+        query = query.where(table.c.taken_at > after)
     row = tx.row(query)
     return 0 if row is None else int(row.n)
 

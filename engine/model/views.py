@@ -58,6 +58,8 @@ class JobView:
     drill_id: str | None
     progress: JobProgress | None
     error: JobError | None
+    with_drill: bool = True
+    """Whether a checkpoint ends with a drill; without one its snapshot is unproven."""
 
 
 @dataclass(frozen=True, slots=True)

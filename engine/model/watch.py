@@ -59,6 +59,13 @@ class Headline:
     next_run_at: datetime | None
     job: JobView | None
     """The newest job of the connection that has not ended."""
+    schedule: str = ""
+    """In words, with its time zone; empty: checkpoints on demand."""
+    paused: bool = False
+    drills: str = "every snapshot"
+    """Which snapshots of the schedule are drilled, in words."""
+    target_by_schedule: bool = False
+    """Nobody set ``proof_target_s``: it follows from the schedule."""
 
 
 @dataclass(frozen=True, slots=True)

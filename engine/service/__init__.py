@@ -34,6 +34,8 @@ from engine.service.jobs import JobsFacet
 from engine.service.keys import KeysFacet
 from engine.service.ledger import LedgerFacet
 from engine.service.restores import RestoresFacet
+from engine.service.scheduler import Scheduler
+from engine.service.schedules import SchedulesFacet
 from engine.service.scratch import ScratchFacet
 from engine.service.snapshots import SnapshotsFacet
 from engine.service.watch import WatchFacet
@@ -80,6 +82,7 @@ class Engine:
         self.restores = RestoresFacet(self)
         self.scratch = ScratchFacet(self)
         self.checks = ChecksFacet(self)
+        self.schedules = SchedulesFacet(self)
         self.worker = WorkerFacet(self)
         self.watch = WatchFacet(self)
 
@@ -149,7 +152,7 @@ class Engine:
     @property
     def duties(self) -> tuple[Duty, ...]:
         """What a worker does by itself, beside the jobs."""
-        return ()
+        return (Scheduler(self).duty,)
 
     @property
     def work(self) -> Mapping[JobKind, Work]:

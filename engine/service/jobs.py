@@ -133,6 +133,7 @@ def job_view(job: Job, connection: str) -> JobView:
         drill_id=job.drill_id,
         progress=job.progress,
         error=job.error,
+        with_drill=job.with_drill,
     )
 
 
