@@ -33,7 +33,9 @@ from engine.service.installation import Initialised, actor, initialise, make_pla
 from engine.service.jobs import JobsFacet
 from engine.service.keys import KeysFacet
 from engine.service.ledger import LedgerFacet
+from engine.service.reconcile import ReconcileFacet
 from engine.service.restores import RestoresFacet
+from engine.service.retention import RetentionFacet
 from engine.service.scratch import ScratchFacet
 from engine.service.snapshots import SnapshotsFacet
 from engine.service.watch import WatchFacet
@@ -80,6 +82,8 @@ class Engine:
         self.restores = RestoresFacet(self)
         self.scratch = ScratchFacet(self)
         self.checks = ChecksFacet(self)
+        self.retention = RetentionFacet(self)
+        self.reconcile = ReconcileFacet(self)
         self.worker = WorkerFacet(self)
         self.watch = WatchFacet(self)
 
@@ -149,7 +153,7 @@ class Engine:
     @property
     def duties(self) -> tuple[Duty, ...]:
         """What a worker does by itself, beside the jobs."""
-        return ()
+        return (self.retention.duty(), self.reconcile.duty())
 
     @property
     def work(self) -> Mapping[JobKind, Work]:
@@ -161,6 +165,7 @@ class Engine:
             scratch=self.scratch.given,
         )
         work = Checkpoints(self.catalog, self.clock, self.settings, self.paths, opener, self.toolsets).work()
+        work[JobKind.PRUNE] = self.retention.pruner().work
         return {**work, JobKind.RESTORE: self.restores.restorer().work}
 
     def toolsets(self) -> tuple[Toolset, ...]:
