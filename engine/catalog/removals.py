@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Row, delete, exists, func, insert, select, update
 
 from engine.catalog.schema import snapshots
 from engine.catalog.schema_running import deletions
@@ -111,9 +111,14 @@ def at_destination(tx: Tx, destination_id: str) -> dict[str, RemovalResult]:
     return {row.snapshot_id: RemovalResult(row.result) for row in tx.rows(query)}
 
 
-def is_gone() -> Any:
+def is_gone() -> ColumnElement[bool]:
     """A condition on ``snapshots``: its object is gone. For queries that look at many."""
-    return exists().where(table.c.snapshot_id == snapshots.c.id, table.c.result != _LOCKED)
+    return exists().where(table.c.snapshot_id == snapshots.c.id, gone_result())
+
+
+def gone_result() -> ColumnElement[bool]:
+    """A condition on ``removals``: the object is gone."""
+    return table.c.result != _LOCKED
 
 
 def note_deletion(tx: Tx, record: Deletion) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, Text, cast, func, select, type_coerce
 
-from engine.catalog.removals import every, is_gone
+from engine.catalog.removals import every, gone_result, is_gone
 from engine.catalog.schema import connections, drills, job_log, jobs, snapshots
 from engine.catalog.schema_running import removals
 from engine.catalog.transaction import Tx
@@ -150,7 +150,8 @@ def sizes(tx: Tx) -> dict[str, tuple[int, int]]:
         snapshots.c.destination_id, func.count().label("n"), func.sum(snapshots.c.size_bytes).label("bytes")
     ).group_by(snapshots.c.destination_id)
     found = {row.destination_id: (int(row.n), int(row.bytes)) for row in tx.rows(sums)}
-    for row in tx.rows(sums.join_from(snapshots, removals, removals.c.snapshot_id == snapshots.c.id).where(is_gone())):
+    gone = sums.join_from(snapshots, removals, removals.c.snapshot_id == snapshots.c.id).where(gone_result())
+    for row in tx.rows(gone):
         n, size_bytes = found[row.destination_id]
         found[row.destination_id] = (n - int(row.n), size_bytes - int(row.bytes))
     return found
