@@ -327,7 +327,7 @@ def test_roles(yard: Yard) -> None:
             (engine.reconcile.run, ("here",)),
         ):
             with pytest.raises(AccessDenied):
-                verb(*args)  # type: ignore[operator]
+                verb(*args)
         engine.retention.pin(snapshot.id, "kept by olga")
         assert engine.retention.plan("shop", DAILY_3).keeps == 1
     with acting_as(Principal("operator:vic", Role.VIEWER)), pytest.raises(AccessDenied):

@@ -160,7 +160,8 @@ def sizes(tx: Tx) -> dict[str, tuple[int, int]]:
 def gone(tx: Tx, kept: Gone | None = None) -> Gone:
     """Every snapshot that is gone or locked; ``kept`` is an earlier answer, given again if nothing has changed."""
     told = removals.c.result  # of the four words only one turns into another as long as itself, and never does
-    mark = tuple(tx.rows(select(func.count(), func.max(removals.c.removed_at), func.sum(func.length(told))))[0])
+    seen: tuple[ColumnElement[Any], ...] = (func.count(), func.max(removals.c.removed_at), func.sum(func.length(told)))
+    mark = tuple(tx.rows(select(*seen))[0])
     if kept is not None and kept.mark == mark:
         return kept
     return Gone({removal.snapshot_id: removal for removal in every(tx)}, mark)
