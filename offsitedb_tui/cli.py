@@ -26,6 +26,7 @@ from offsitedb_tui.verbs import (
     postgres,
     receipt,
     restore,
+    retention,
     scratch,
     snapshot,
     worker,
@@ -45,6 +46,7 @@ app.add_typer(key.app, name="key")
 app.add_typer(postgres.app, name="postgres")
 app.add_typer(scratch.app, name="scratch")
 app.add_typer(check.app, name="check")
+app.add_typer(retention.app, name="retention")
 app.command("init")(init.init)
 app.command("checkpoint")(drill.checkpoint)
 app.command("drill")(drill.drill)
@@ -53,6 +55,7 @@ app.command("drills")(receipt.drills)
 app.command("receipt")(receipt.receipt)
 app.command("restore")(restore.restore)
 app.command("restores")(restore.restores)
+app.command("reconcile")(retention.reconcile)
 app.command("worker")(worker.worker)
 app.command("doctor")(doctor.doctor)
 
