@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from engine.errors import ConfigError, OffsiteError
+from engine.model.retention import RetentionView
 from engine.model.views import ConnectionDetail, ConnectionView, PreflightView
 from engine.model.watch import Headline, LedgerLine, Overview
 from engine.service import CancelToken
@@ -61,6 +62,9 @@ class ConnectionsPage(Page):
         Binding(
             "t", "targets", "targets", show=False, id="connections.targets", tooltip="How old its newest proof may be"
         ),
+        Binding(
+            "K", "retention", "retention", show=False, id="connections.retention", tooltip="What is kept and what goes"
+        ),
         Binding("x", "remove", "remove", show=False, id="connections.remove", tooltip="Forget it; its snapshots stay"),
         Binding(
             "tab", "other", "findings", show=False, id="connections.other", priority=True, tooltip="The other half"
@@ -93,7 +97,7 @@ class ConnectionsPage(Page):
         yield Say(id="empty")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action in ("edit", "look_at", "targets", "remove") and self.is_mounted and self.item is None:
+        if action in ("edit", "look_at", "targets", "retention", "remove") and self.is_mounted and self.item is None:
             return False
         return super().check_action(action, parameters)
 
@@ -309,6 +313,22 @@ class ConnectionsPage(Page):
             return self.engine.connections.set_targets(name, proof_s=proof_s, restore_s=restore_s)
 
         self.call("targets", verb, set_)
+
+    def action_retention(self) -> None:
+        name = self.connection_in_focus()
+        if name is not None:
+            self.call("retention", lambda _token: self.engine.retention.show(name), self._ask_retention)
+
+    def _ask_retention(self, view: RetentionView) -> None:
+        from screens.forms.retention import RetentionForm  # late: seldom needed
+
+        def saved(words: str | None) -> None:
+            if words is not None:
+                self._details.pop(view.connection, None)
+                self.console.nudge()
+                self.done(f"{view.connection}: {words}")
+
+        self.app.push_screen(RetentionForm(view), saved)
 
     def action_remove(self) -> None:
         name = self.connection_in_focus()

@@ -10,13 +10,14 @@ from engine.model.retention import (
     ReconciliationView,
     Removal,
     RetentionPlan,
-    RetentionPolicy,
     RetentionView,
 )
 from screens.phrase import Phrase, Tone, joined
 from screens.present import GLYPHS, both_times, human_bytes
 
 PLAN_HEAD = ("SNAPSHOT", "TAKEN", "VERDICT", "", "KEPT BY / REMOVED BECAUSE")
+_SIZE = 5
+"""Which cell of a line of the ledger holds the size."""
 _NAMED = 20
 """Keys that a reconciliation names before it only counts them."""
 
@@ -75,10 +76,11 @@ def kept_phrase(line: PlanLine | None, removal: Removal | None) -> Phrase:
     return Phrase("goes: ", Tone.WARN) + Phrase(", ".join(line.reasons))
 
 
-def policy_options(policy: RetentionPolicy) -> dict[str, str]:
-    """The rules by the names of the form's fields; only those that are set."""
-    slots = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
-    return {slot: str(n) for slot in slots if (n := int(getattr(policy, f"keep_{slot}")))}
+def with_removal(cells: tuple[Phrase, ...], removal: Removal | None) -> tuple[Phrase, ...]:
+    """A line of the list whose object is gone says so where its size stood."""
+    if removal is None or not removal.result.gone:
+        return cells
+    return (*cells[:_SIZE], Phrase(removal.result.value, Tone.WARN), *cells[_SIZE + 1 :])
 
 
 def view_rows(view: RetentionView) -> list[tuple[str, str]]:
