@@ -20,7 +20,7 @@ from engine import retention
 from engine.catalog import Catalog, Tx
 from engine.catalog.retention import Policied
 from engine.clock import Clock
-from engine.errors import OffsiteError, StoreError
+from engine.errors import CatalogError, OffsiteError, StoreError
 from engine.evidence import chain
 from engine.evidence.signer import Signer
 from engine.jobs import JobContext, Outcome
@@ -151,11 +151,19 @@ class Pruner:
                 context.cancel.check()
                 self._remove(context, left.pop(0), tally)
         except OffsiteError:
-            with self._catalog.write() as tx:
-                for marked in left:
-                    if not marked.resumed:
-                        catalogs.removals.take_back(tx, marked.snapshot.id, RemovalResult.REMOVING)
+            self._take_back(context, [marked for marked in left if not marked.resumed])
             raise
+
+    def _take_back(self, context: JobContext, untouched: Sequence[_Marked]) -> None:
+        """They are there as before. Not if another worker holds the job by now: what was marked is its to finish."""
+        job = context.job
+        try:
+            with self._catalog.write() as tx:
+                catalogs.jobs.expect_held(tx, job.id, job.fence)
+                for marked in untouched:
+                    catalogs.removals.take_back(tx, marked.snapshot.id, RemovalResult.REMOVING)
+        except CatalogError as e:
+            context.log("warning", f"what was marked stays marked, for the next pruning: {e.message}")
 
     def _remove(self, context: JobContext, marked: _Marked, tally: _Tally) -> None:
         snapshot = marked.snapshot
@@ -185,8 +193,8 @@ class Pruner:
             with self._catalog.write() as tx:
                 for note in notes:
                     catalogs.removals.note_deletion(tx, note)
-                if untouched and denied:
-                    catalogs.removals.take_back(tx, snapshot.id, RemovalResult.REMOVING)
+            if untouched and denied:
+                self._take_back(context, [marked])
             raise
         missing = not was_there and not marked.resumed
         result = RemovalResult.MISSING if missing else RemovalResult.REMOVED

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -118,20 +117,11 @@ def candidates(tx: Tx, connection_id: str) -> list[Candidate]:
     return found
 
 
-def in_use(tx: Tx, snapshot_id: str) -> bool:
-    """Whether a job that has not ended reads the snapshot, or will."""
-    mine = jobs.c.snapshot_id == snapshot_id
-    return tx.row(select(jobs.c.id).where(mine, jobs.c.state.in_(_OPEN)).limit(1)) is not None
-
-
-def last_prunings(tx: Tx) -> Mapping[str, tuple[datetime, bool]]:
-    """When the newest pruning of each connection was asked for, and whether it is still open, by connection id."""
-    query = (
-        select(jobs.c.connection_id, jobs.c.created_at, jobs.c.state)
-        .where(jobs.c.kind == JobKind.PRUNE.value)
-        .order_by(jobs.c.created_at)
-    )
-    return {row.connection_id: (row.created_at, row.state in _OPEN) for row in tx.rows(query)}
+def last_asked_at(tx: Tx, connection_id: str) -> datetime | None:
+    """When a pruning of the connection was last asked for."""
+    query = select(jobs.c.created_at).where(jobs.c.connection_id == connection_id, jobs.c.kind == JobKind.PRUNE.value)
+    row = tx.row(query.order_by(jobs.c.created_at.desc()).limit(1))
+    return None if row is None else row.created_at
 
 
 def last_pruned_at(tx: Tx, connection_id: str) -> datetime | None:

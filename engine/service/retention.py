@@ -242,10 +242,10 @@ class RetentionFacet:
         """Whether a pruning has something to do, and may be asked for now."""
         if self._open_pruning(tx, connection_id) is not None:
             return False
-        last = catalogs.retention.last_prunings(tx).get(connection_id)
         if begun:  # what was begun and given up is tried again, hourly
             return True
-        if last is not None and now - last[0] < _DAILY:
+        last = catalogs.retention.last_asked_at(tx, connection_id)
+        if last is not None and now - last < _DAILY:
             return False
         _, plan = plan_now(tx, connection_id, now)
         if plan is None or not plan.remove:
