@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, insert, select
@@ -58,6 +59,13 @@ def expected(tx: Tx, destination_id: str) -> list[Expected]:
     query = select(s.id, s.connection_id, s.object_key, s.manifest_key, s.size_bytes)
     rows = tx.rows(query.where(s.destination_id == destination_id).order_by(s.taken_at, s.seq))
     return [Expected(row.id, row.connection_id, row.object_key, row.manifest_key, row.size_bytes) for row in rows]
+
+
+def first_at(tx: Tx, destination_id: str) -> datetime | None:
+    """When the first snapshot at a destination was taken; None where there is none."""
+    s = snapshots.c
+    row = tx.row(select(s.taken_at).where(s.destination_id == destination_id).order_by(s.taken_at).limit(1))
+    return None if row is None else row.taken_at
 
 
 def known_keys(tx: Tx) -> set[str]:

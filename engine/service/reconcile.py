@@ -94,7 +94,7 @@ class ReconcileFacet:
         return Duty("reconcile", LOOK_EVERY_S, self.look)
 
     def look(self) -> None:
-        """Reconcile each destination in use that holds something and was not reconciled for a week."""
+        """Reconcile each destination in use that was not reconciled for a week, or whose first snapshot is as old."""
         with self._engine.catalog.read() as tx:
             due = [d for d in catalogs.destinations.list_all(tx) if self._is_due(tx, d)]
         for destination in due:
@@ -108,9 +108,8 @@ class ReconcileFacet:
 
     def _is_due(self, tx: Tx, destination: Destination) -> bool:
         last = catalogs.reconciliations.newest(tx, destination.id)
-        if last is not None:
-            return self._engine.clock.now() - last.reconciled_at >= EVERY
-        return bool(catalogs.reconciliations.expected(tx, destination.id))
+        since = catalogs.reconciliations.first_at(tx, destination.id) if last is None else last.reconciled_at
+        return since is not None and self._engine.clock.now() - since >= EVERY
 
     def _run(self, destination: Destination, cancel: CancelToken) -> ReconciliationView:
         engine = self._engine

@@ -80,7 +80,7 @@ class RetentionFacet:
         if policy is not None:
             known = replace(known, policy=policy)
         if known.policy is None:
-            everything = ("there is no policy: everything is kept",)
+            everything = ("there is no policy",)
             ordered = sorted(found, key=lambda s: (s.taken_at, s.seq), reverse=True)
             return _plan_view(known, Plan(tuple(Decision(s, True, "", everything) for s in ordered)))
         target_s = known.proof_target_s
@@ -99,7 +99,7 @@ class RetentionFacet:
             return None
         if plan is None:
             pin = pins.get(snapshot_id)
-            said = ("no policy: everything is kept",) if pin is None else (f"pinned: {pin.reason}",)
+            said = ("there is no policy",) if pin is None else (f"pinned: {pin.reason}",)
             return PlanLine(snapshot_id, snapshot.taken_at, snapshot.tag, snapshot.size_bytes, None, True, said)
         mine = next((d for d in plan.decisions if d.candidate.id == snapshot_id), None)
         return None if mine is None else _line(mine, plan.paused)
