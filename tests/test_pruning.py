@@ -13,8 +13,10 @@ from engine.model import JobError, JobKind, JobState, Principal, Role, Snapshot,
 from engine.model.restoring import RestoreOptions
 from engine.model.retention import RetentionPolicy
 from engine.service.access import acting_as
+from engine.storage.base import Erased
 from engine.storage.faulty import Call, Effect, Fault, FaultyStorage
 from tests.fixtures.history import History
+from tests.fixtures.installation import wait_until
 from tests.fixtures.pruning import DAILY_3, Deadly, Killed, Locking, Yard, new_yard
 
 DAY = timedelta(days=1)
@@ -276,6 +278,40 @@ def test_the_duty_asks_daily_and_only_after_a_proof(yard: Yard) -> None:
     (third,) = queued(yard)
     assert yard.run(third) is JobState.SUCCEEDED
     assert len(yard.results()) > removed
+
+
+def test_a_worker_asks_and_prunes_by_itself(yard: Yard) -> None:
+    engine = yard.history.engine
+    made = yard.days(4)
+    engine.retention.set("shop", RetentionPolicy(keep_last=1))
+    engine.worker.start(1)
+    try:
+        wait_until(lambda: bool(queued(yard)), "the duty to ask for a pruning")
+        assert engine.worker.run(queued(yard)[0]) is JobState.SUCCEEDED
+    finally:
+        engine.worker.stop()
+    assert yard.lying() == yard.keys_of(made[-1])
+    assert {duty.name for duty in engine.duties} >= {"retention", "reconcile"}
+
+
+def test_a_worker_that_lost_its_lease_takes_nothing_back(yard: Yard) -> None:
+    """What it marked is the next worker's to finish."""
+    engine, clock = yard.history.engine, yard.history.clock
+    made = [yard.lay(clock.now() - n * DAY) for n in (3, 2, 1)]
+    engine.retention.set("shop", RetentionPolicy(keep_last=1))
+    job = engine.retention.apply("shop")
+
+    class Losing(FaultyStorage):
+        def erase(self, key: str) -> Erased:
+            with engine.catalog.write() as tx:
+                catalogs.jobs.end_leases(tx, "w", clock.now())
+                catalogs.jobs.expire(tx, clock.now())
+            raise StoreError("store.denied", "no right to delete")
+
+    assert yard.run(job.id, Losing(yard.storage)) is None
+    assert yard.results() == {s.id: "removing" for s in made[:2]}
+    assert yard.run(job.id) is JobState.SUCCEEDED
+    assert yard.results() == {s.id: "removed" for s in made[:2]}
 
 
 def test_pausing_is_told_once_and_so_is_the_end_of_it(history: History) -> None:
