@@ -195,6 +195,14 @@ CODES: dict[str, tuple[str, str]] = {
         "the object is not at the destination",
         "Somebody removed it; `offsitedb snapshot verify ID` shows what is left.",
     ),
+    "store.removed": (
+        "the snapshot's object is gone: removed by retention, or found missing",
+        "Choose another snapshot: `offsitedb ledger` shows which are there.",
+    ),
+    "store.disagrees": (
+        "what lies at the destination is not what the ledger says",
+        "Read the list above, take a checkpoint of each connection it names, then find out who changed the destination.",
+    ),
     "store.exists": ("an object with this key is there already", "Nothing was overwritten; run the checkpoint again."),
     "store.full": ("the destination has no room left", "Make room at the destination, then run the checkpoint again."),
     "store.part-limit": (

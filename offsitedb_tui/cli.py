@@ -26,6 +26,7 @@ from offsitedb_tui.verbs import (
     postgres,
     receipt,
     restore,
+    retention,
     schedule,
     scratch,
     snapshot,
@@ -47,6 +48,7 @@ app.add_typer(postgres.app, name="postgres")
 app.add_typer(scratch.app, name="scratch")
 app.add_typer(check.app, name="check")
 app.add_typer(schedule.app, name="schedule")
+app.add_typer(retention.app, name="retention")
 app.command("init")(init.init)
 app.command("checkpoint")(drill.checkpoint)
 app.command("drill")(drill.drill)
@@ -55,6 +57,7 @@ app.command("drills")(receipt.drills)
 app.command("receipt")(receipt.receipt)
 app.command("restore")(restore.restore)
 app.command("restores")(restore.restores)
+app.command("reconcile")(retention.reconcile)
 app.command("worker")(worker.worker)
 app.command("doctor")(doctor.doctor)
 

@@ -12,6 +12,7 @@ from textual.binding import Binding, BindingType
 
 from engine.errors import ConfigError, OffsiteError
 from engine.model import ScheduleView
+from engine.model.retention import RetentionView
 from engine.model.views import ConnectionDetail, ConnectionView, PreflightView
 from engine.model.watch import Headline, LedgerLine, Overview
 from engine.service import CancelToken
@@ -47,7 +48,7 @@ class ConnectionRows(Rows[Headline]):
     ]
 
 
-NEEDING_ONE = ("edit", "look_at", "targets", "proving", "schedule", "remove")
+NEEDING_ONE = ("edit", "look_at", "targets", "proving", "schedule", "retention", "remove")
 """What can be done with the connection in focus only."""
 
 
@@ -69,6 +70,9 @@ class ConnectionsPage(Page):
         ),
         Binding(
             "o", "proving", "proof", show=False, id="connections.proving", tooltip="Checks, content, the drills' server"
+        ),
+        Binding(
+            "K", "retention", "retention", show=False, id="connections.retention", tooltip="What is kept and what goes"
         ),
         Binding("s", "schedule", "schedule", show=False, id="connections.schedule", tooltip="When checkpoints are due"),
         Binding("x", "remove", "remove", show=False, id="connections.remove", tooltip="Forget it; its snapshots stay"),
@@ -347,6 +351,22 @@ class ConnectionsPage(Page):
                 self.done(f"{view.connection}: {words}")
 
         self.app.push_screen(ScheduleForm(view), saved)
+
+    def action_retention(self) -> None:
+        name = self.connection_in_focus()
+        if name is not None:
+            self.call("retention", lambda _token: self.engine.retention.show(name), self._ask_retention)
+
+    def _ask_retention(self, view: RetentionView) -> None:
+        from screens.forms.retention import RetentionForm  # late: seldom needed
+
+        def saved(words: str | None) -> None:
+            if words is not None:
+                self._details.pop(view.connection, None)
+                self.console.nudge()
+                self.done(f"{view.connection}: {words}")
+
+        self.app.push_screen(RetentionForm(view), saved)
 
     def action_remove(self) -> None:
         name = self.connection_in_focus()

@@ -55,7 +55,9 @@ def ledger_row(attempt: Attempt) -> tuple[object, ...]:
     return (
         when,
         snapshot.connection,
-        (verdict_text(drill) if drill is not None else "unproven") + (f"  {snapshot.tag}" if snapshot.tag else ""),
+        (verdict_text(drill) if drill is not None else "unproven")
+        + (f"  {snapshot.tag}" if snapshot.tag else "")
+        + (f"  ({snapshot.removal.result})" if snapshot.removal is not None else ""),
         tables_text(snapshot).removesuffix(" tables"),
         f"{snapshot.rows:,}",
         human_bytes(snapshot.size_bytes),

@@ -28,6 +28,7 @@ from screens.present_compared import structure_line
 SNAPSHOT_PHASES = ("preflight", "lock", "dump", "register")
 DRILL_PHASES = ("fetch", "scratch", "list", "restore", "verify")
 RESTORE_PHASES = ("fetch", "list", "restore", "verify")
+PRUNE_PHASES = ("prune",)
 TITLES = {
     "preflight": "look at the database",
     "lock": "take a consistent view",
@@ -38,6 +39,7 @@ TITLES = {
     "list": "read the contents",
     "restore": "restore data and indexes",
     "verify": "count and compare",
+    "prune": "remove what is not kept",
 }
 _NAME = 26
 _TIME = 12
@@ -51,7 +53,7 @@ def short_id(id_: str) -> str:
 def title(live: LiveJob, now: datetime) -> Phrase:
     """``Drill of prod-api · snapshot 7f3c…a1 · taken 14:00:11 · 412.3 MB``."""
     job, snapshot = live.job, live.attempt.snapshot
-    what = {JobKind.DRILL: "Drill", JobKind.RESTORE: "Restore"}.get(job.kind, "Checkpoint")
+    what = {JobKind.DRILL: "Drill", JobKind.RESTORE: "Restore", JobKind.PRUNE: "Pruning"}.get(job.kind, "Checkpoint")
     first = Phrase(f"{what} of ") + Phrase(job.connection, Tone.STRONG)
     tag = Phrase(job.tag or "", Tone.CODE)
     if snapshot is None:
@@ -89,6 +91,8 @@ def _order(live: LiveJob) -> list[str]:
     order = [*(SNAPSHOT_PHASES if live.job.kind is JobKind.CHECKPOINT else ()), *drill]
     if live.job.kind is JobKind.RESTORE:
         order = [*RESTORE_PHASES]
+    if live.job.kind is JobKind.PRUNE:
+        order = [*PRUNE_PHASES]
     seen = [*(phase.phase for phase in live.phases), _phase_now(live)]
     for n, name in enumerate(seen):
         if name and name not in order:
@@ -241,6 +245,8 @@ def outcome(live: LiveJob, now: datetime) -> tuple[Phrase, ...]:
     """The verdict, or why there is none, with what to do next; then timings, skips and what was not captured."""
     if live.job.kind is JobKind.RESTORE:
         return tuple(_restore_lines(live, now))
+    if live.job.kind is JobKind.PRUNE:
+        return tuple(_prune_lines(live.job, now))
     if live.attempt.drill is not None:
         return tuple(_receipt_lines(live))
     return tuple(_without_verdict(live.job, now, has_snapshot=live.attempt.snapshot is not None))
@@ -257,6 +263,18 @@ def _restore_lines(live: LiveJob, now: datetime) -> list[Phrase]:
     first = " – cancelled" if job.state is JobState.CANCELLED else " ✗ NOT RESTORED"
     tone = Tone.STRONG if job.state is JobState.CANCELLED else Tone.BAD
     return [Phrase(first, tone) + Phrase(at, Tone.DIM), *error, Phrase("   The target was not touched.", Tone.DIM)]
+
+
+def _prune_lines(job: JobView, now: datetime) -> list[Phrase]:
+    """What a pruning came to; the log names every snapshot."""
+    at = Phrase(f" at {clock_time(job.finished_at, now)}" if job.finished_at else "", Tone.DIM)
+    did = job.progress.note if job.progress is not None else ""
+    log = Phrase("   l shows the job's log: every snapshot, and what is true of it now.", Tone.DIM)
+    if job.state is JobState.SUCCEEDED:
+        return [Phrase(" ✓ pruned", Tone.GOOD) + at, Phrase(f"   {did}"), log]
+    if job.state is JobState.CANCELLED:
+        return [Phrase(" – cancelled", Tone.STRONG) + at, Phrase(f"   {did}"), log]
+    return [Phrase(" ✗ the pruning did not end well", Tone.BAD) + at, *_error_lines(job), log]
 
 
 def blocked_lines(job: JobView) -> tuple[Phrase, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from engine.model.retention import ReconciliationView
 from engine.model.views import (
     BackendView,
     DestinationView,
@@ -18,6 +19,7 @@ from engine.model.views import (
 from engine.model.watch import DestinationUse
 from screens.phrase import Phrase, Tone, joined, paragraphs
 from screens.present import both_times, human_age, human_bytes
+from screens.present_retention import lock_words
 
 _LABEL = 16
 
@@ -41,7 +43,9 @@ def destination_cells(d: DestinationView, use: DestinationUse | None, now: datet
     return Phrase(d.name, Tone.STRONG), Phrase(d.where), Phrase(holds), Phrase(tried, Tone.DIM)
 
 
-def destination_lines(d: DestinationView, use: DestinationUse | None) -> tuple[Phrase, ...]:
+def destination_lines(
+    d: DestinationView, use: DestinationUse | None, last: ReconciliationView | None = None
+) -> tuple[Phrase, ...]:
     kind = "a local folder" if d.kind == "folder" else f"a bucket ({d.provider})" if d.provider else "a bucket"
     lines = [field("Name", Phrase(d.name, Tone.STRONG)), field("Kind", kind), field("Where", d.where)]
     if d.endpoint:
@@ -53,6 +57,13 @@ def destination_lines(d: DestinationView, use: DestinationUse | None) -> tuple[P
     connections = "1 connection" if d.connections == 1 else f"{d.connections} connections"
     lines.append(field("Holds", joined([holds, f"used by {connections}"])))
     lines.append(field("Last tried", both_times(d.tested_at) if d.tested_at else "never: t tries it"))
+    if last is None:
+        lines.append(field("Reconciled", "never: v holds what lies there against the ledger"))
+    else:
+        said = Phrase("✓ agrees", Tone.GOOD) if last.agrees else Phrase("✗ does not agree; v says why", Tone.BAD)
+        lines.append(field("Reconciled", joined([said, Phrase(both_times(last.reconciled_at), Tone.DIM)])))
+        if last.outcome.lock is not None:
+            lines.append(field("Object Lock", f"{lock_words(last.outcome.lock)}, for the newest snapshot"))
     return tuple(lines)
 
 

@@ -102,6 +102,14 @@ def queued(tx: Tx) -> list[Job]:
     )
 
 
+def open_of(tx: Tx, kind: JobKind, connection_id: str) -> Job | None:
+    """The oldest job of this kind and connection that has not ended."""
+    mine = select(table).where(table.c.kind == kind.value, table.c.connection_id == connection_id)
+    ended = [state.value for state in JobState if state.ended]
+    found = _records(tx, mine.where(table.c.state.not_in(ended)).order_by(table.c.created_at).limit(1))
+    return found[0] if found else None
+
+
 def claim(tx: Tx, job_id: str, worker_id: str, now: datetime, lease_s: float) -> Job | None:
     """Take a queued or blocked job for ``worker_id`` until ``now`` + ``lease_s`` seconds, with a new fence.
 
@@ -139,6 +147,13 @@ def renew(tx: Tx, job_id: str, fence: int, now: datetime, lease_s: float) -> Job
     """
     _held(tx, job_id, fence, _mine(job_id, fence).values(lease_until=now + timedelta(seconds=lease_s)))
     return get(tx, job_id)
+
+
+def expect_held(tx: Tx, job_id: str, fence: int) -> None:
+    """Raise CatalogError catalog.fenced unless this claim still holds the job."""
+    mine = (table.c.id == job_id, table.c.fence == fence, table.c.state == JobState.RUNNING.value)
+    if tx.row(select(table.c.id).where(*mine)) is None:
+        raise _fenced(job_id, fence)
 
 
 def note_object(tx: Tx, job_id: str, fence: int, object_key: str | None) -> None:
@@ -286,11 +301,15 @@ def _mine(job_id: str, fence: int) -> Update:
 
 def _held(tx: Tx, job_id: str, fence: int, statement: Update) -> None:
     if not tx.change(statement):
-        raise CatalogError(
-            "catalog.fenced",
-            f"the job is no longer held by this worker: {job_id}",
-            context={"job": job_id, "fence": fence},
-        )
+        raise _fenced(job_id, fence)
+
+
+def _fenced(job_id: str, fence: int) -> CatalogError:
+    return CatalogError(
+        "catalog.fenced",
+        f"the job is no longer held by this worker: {job_id}",
+        context={"job": job_id, "fence": fence},
+    )
 
 
 def _json(value: JobError | JobProgress | None) -> str | None:

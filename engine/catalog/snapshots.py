@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Row, Select, func, insert, select, update
 
 from engine.catalog.failures import damaged
+from engine.catalog.removals import is_gone
 from engine.catalog.schema import connections
 from engine.catalog.schema import snapshots as table
 from engine.catalog.transaction import Tx
@@ -71,6 +72,13 @@ def newest(tx: Tx, connection_id: str) -> Snapshot | None:
     found = _records(
         tx, select(table).where(table.c.connection_id == connection_id).order_by(table.c.seq.desc()).limit(1)
     )
+    return found[0] if found else None
+
+
+def newest_there(tx: Tx, connection_id: str) -> Snapshot | None:
+    """The connection's snapshot with the highest number whose object is not gone."""
+    mine = select(table).where(table.c.connection_id == connection_id, ~is_gone())
+    found = _records(tx, mine.order_by(table.c.seq.desc()).limit(1))
     return found[0] if found else None
 
 

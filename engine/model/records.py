@@ -164,6 +164,8 @@ class JobKind(StrEnum):
     DRILL = "drill"
     RESTORE = "restore"
     """Into a server of the user's."""
+    PRUNE = "prune"
+    """What the retention policy of a connection does not keep is removed."""
 
 
 class JobState(StrEnum):

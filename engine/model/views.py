@@ -17,6 +17,7 @@ from engine.model.proof import (
     Versions,
 )
 from engine.model.records import JobError, JobKind, JobProgress, JobState
+from engine.model.retention import Removal
 from engine.model.source import Check, NotCaptured
 from engine.model.structure import StructureResult
 
@@ -40,6 +41,8 @@ class SnapshotView:
     tls: str
     location: str = ""
     """The whole place of the artifact; ``object_key`` is relative to the destination."""
+    removal: Removal | None = None
+    """What became of its object; None: it is there."""
 
 
 @dataclass(frozen=True, slots=True)

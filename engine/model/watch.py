@@ -6,12 +6,14 @@ line is opened.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from engine.model.proof import Timings, Verdict
 from engine.model.records import JobState, PhaseTime
 from engine.model.restoring import RestoreRecord
+from engine.model.retention import Removal
 from engine.model.views import Attempt, JobView
 
 
@@ -89,6 +91,8 @@ class Overview:
     workers_alive: int
     worker_since: datetime | None
     recovery_confirmed: bool
+    gone: Mapping[str, Removal] = field(default_factory=dict)
+    """Snapshots whose object is gone, being removed or locked, by id."""
 
 
 @dataclass(frozen=True, slots=True)

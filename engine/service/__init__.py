@@ -33,7 +33,9 @@ from engine.service.installation import Initialised, actor, initialise, make_pla
 from engine.service.jobs import JobsFacet
 from engine.service.keys import KeysFacet
 from engine.service.ledger import LedgerFacet
+from engine.service.reconcile import ReconcileFacet
 from engine.service.restores import RestoresFacet
+from engine.service.retention import RetentionFacet
 from engine.service.scheduler import Scheduler
 from engine.service.schedules import SchedulesFacet
 from engine.service.scratch import ScratchFacet
@@ -83,6 +85,8 @@ class Engine:
         self.scratch = ScratchFacet(self)
         self.checks = ChecksFacet(self)
         self.schedules = SchedulesFacet(self)
+        self.retention = RetentionFacet(self)
+        self.reconcile = ReconcileFacet(self)
         self.worker = WorkerFacet(self)
         self.watch = WatchFacet(self)
 
@@ -152,7 +156,7 @@ class Engine:
     @property
     def duties(self) -> tuple[Duty, ...]:
         """What a worker does by itself, beside the jobs."""
-        return (Scheduler(self).duty,)
+        return (Scheduler(self).duty, self.retention.duty(), self.reconcile.duty())
 
     @property
     def work(self) -> Mapping[JobKind, Work]:
@@ -164,6 +168,7 @@ class Engine:
             scratch=self.scratch.given,
         )
         work = Checkpoints(self.catalog, self.clock, self.settings, self.paths, opener, self.toolsets).work()
+        work[JobKind.PRUNE] = self.retention.pruner().work
         return {**work, JobKind.RESTORE: self.restores.restorer().work}
 
     def toolsets(self) -> tuple[Toolset, ...]:

@@ -34,6 +34,7 @@ class JobsFacet:
         snapshot_id = self._engine.snapshots.resolve(snapshot)
         with self._engine.catalog.write() as tx:
             found = catalogs.snapshots.get(tx, snapshot_id)
+            catalogs.removals.refuse_gone(tx, found.id)
             job = self.queue(tx, JobKind.DRILL, found.connection_id, snapshot_id=found.id, tag=found.tag)
         return self._started(job)
 

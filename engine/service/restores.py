@@ -39,6 +39,7 @@ class RestoresFacet:
         snapshot_id = self._engine.snapshots.resolve(snapshot)
         conninfo = parse(url)
         with self._engine.catalog.read() as tx:
+            catalogs.removals.refuse_gone(tx, snapshot_id)
             record = catalogs.snapshots.get(tx, snapshot_id)
         return self.restorer().plan(record, conninfo, options, cancel or CancelToken())
 
@@ -59,6 +60,7 @@ class RestoresFacet:
         request = RestoreRequest(parse(url).to_url(), plan.options, typed, plan.drops)
         with engine.catalog.write() as tx:
             found = catalogs.snapshots.get(tx, plan.snapshot_id)
+            catalogs.removals.refuse_gone(tx, found.id)
             job = Job(
                 id=job_id,
                 kind=JobKind.RESTORE,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from engine import catalog as catalogs
 from engine.cancel import CancelToken
-from engine.errors import ConfigError
+from engine.errors import ConfigError, StoreError
 from engine.model import Snapshot
 from engine.model.views import Attempt
 from engine.model.watch import Drift, RowDelta
@@ -40,7 +40,10 @@ class SnapshotsFacet:
         with self._engine.catalog.read() as tx:
             if text.endswith("@latest"):
                 name = text.removesuffix("@latest")
-                newest = catalogs.snapshots.newest(tx, catalogs.connections.by_name(tx, name).id)
+                connection_id = catalogs.connections.by_name(tx, name).id
+                newest = catalogs.snapshots.newest_there(tx, connection_id)
+                if newest is None and catalogs.snapshots.newest(tx, connection_id) is not None:
+                    raise StoreError("store.removed", f"no snapshot of {name} is there any more")
                 if newest is None:
                     raise ConfigError(
                         "config.not-found",
@@ -110,6 +113,7 @@ class SnapshotsFacet:
         token = cancel or CancelToken()
         snapshot_id = self.resolve(text)
         with self._engine.catalog.read() as tx:
+            catalogs.removals.refuse_gone(tx, snapshot_id)
             snapshot = catalogs.snapshots.get(tx, snapshot_id)
             destination = catalogs.destinations.get(tx, snapshot.destination_id)
         keys = self._engine.keys.open()

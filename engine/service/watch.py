@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from engine import catalog as catalogs
 from engine import schedule as rules
 from engine.catalog import Tx
-from engine.catalog.watch import Ledger, PastDrill, Standing
+from engine.catalog.watch import Gone, Ledger, PastDrill, Standing
 from engine.janitor import is_alive
 from engine.model import Job, JobKind, JobState, Schedule, Snapshot, Timings
 from engine.model.views import Attempt, JobView
@@ -39,6 +39,7 @@ class WatchFacet:
         self._seen: Snapshot | None = None
         """The snapshot that was looked at last: it never changes, and a poller asks for the same one again."""
         self._ledger: Ledger | None = None
+        self._gone: Gone | None = None
 
     def revision(self) -> int:
         """Grows when, and only when, something in the catalog changed."""
@@ -58,6 +59,7 @@ class WatchFacet:
             times = catalogs.watch.restore_times(tx, DRILLS_LOOKED_AT)
             destinations = catalogs.destinations.list_all(tx)
             sizes = catalogs.watch.sizes(tx)
+            self._gone = gone = catalogs.watch.gone(tx, self._gone)
             workers = catalogs.workers.live(tx, now, ALIVE_WITHIN_S)
             installation = catalogs.installation.get(tx)
         jobs = {job.id: job_view(job, named[job.connection_id].name) for job in reversed(live)}
@@ -81,6 +83,7 @@ class WatchFacet:
             workers_alive=len(alive),
             worker_since=min((worker.started_at for worker in alive), default=None),
             recovery_confirmed=installation is not None and installation.recovery_confirmed_at is not None,
+            gone=gone.removals,
         )
 
     def job(self, job: str, log_tail: int = 50) -> LiveJob:
