@@ -23,6 +23,7 @@ from offsitedb_tui.verbs import (
     init,
     job,
     key,
+    operator,
     postgres,
     receipt,
     restore,
@@ -45,6 +46,7 @@ app.add_typer(key.app, name="key")
 app.add_typer(postgres.app, name="postgres")
 app.add_typer(scratch.app, name="scratch")
 app.add_typer(check.app, name="check")
+app.add_typer(operator.app, name="operator")
 app.command("init")(init.init)
 app.command("checkpoint")(drill.checkpoint)
 app.command("drill")(drill.drill)
@@ -55,6 +57,8 @@ app.command("restore")(restore.restore)
 app.command("restores")(restore.restores)
 app.command("worker")(worker.worker)
 app.command("doctor")(doctor.doctor)
+app.command("login")(operator.login)
+app.command("logout")(operator.logout)
 
 
 @app.callback(invoke_without_command=True)
@@ -66,7 +70,7 @@ def console(context: typer.Context) -> None:
         if not in_terminal():
             talk.say(context.get_help())
             raise typer.Exit(ConfigError.exit_status)
-        leave(run(open_engine))
+        leave(run(lambda: open_engine(login=False)))
 
 
 @app.command()
