@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from engine.errors import ConfigError
+from offsitedb_tui import entrance
 from offsitedb_tui.console import in_terminal, leave, run
 from offsitedb_tui.opening import open_engine
 from offsitedb_tui.output import speaking
@@ -70,6 +71,7 @@ def console(context: typer.Context) -> None:
         if not in_terminal():
             talk.say(context.get_help())
             raise typer.Exit(ConfigError.exit_status)
+        entrance.refuse_first_run()
         leave(run(lambda: open_engine(login=False)))
 
 

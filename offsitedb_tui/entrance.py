@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 import typer
 
+from engine import config
+from engine import paths as places
 from engine.errors import AccessDenied
 from engine.model import Principal
 from engine.service import Engine, outfile
@@ -34,6 +36,14 @@ def prepare(engine: Engine) -> None:
     # whoever comes first through sshd must not become the admin by that
     alone = not (service and source() != LOCAL)
     engine.operators.enter(token, alone=alone, ask=_asking() if sys.stdin.isatty() else None)
+
+
+def refuse_first_run() -> None:
+    """Raise AccessDenied where somebody who came through sshd would make the service's installation."""
+    paths = places.locate()
+    there = paths.catalog.exists() or config.database_url() is not None
+    if config.load(paths.config).access.service_user and source() != LOCAL and not there:
+        raise AccessDenied("access.not-here", "there is no installation yet, and it is not made over SSH")
 
 
 def admit(engine: Engine) -> Principal:
