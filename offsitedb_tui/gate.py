@@ -52,7 +52,8 @@ class Gate:
 
     def close(self, mode: str, error: OffsiteError | None) -> None:
         """``mode``: what was shown; it is shown again when it opens."""
-        self.closed, self.why = True, error.message if error is not None else ""
+        told = error is not None and error.code == "access.session-ended"
+        self.closed, self.why = True, error.message if error is not None and told else ""
         self._mode = mode if mode not in ("_default", "login") else HOME
 
     def open(self, now: float) -> tuple[str, list[Callable[[], Any]]]:

@@ -61,9 +61,11 @@ class LoginScreen(Face[None]):
         head = Phrase("Locked", Tone.STRONG) if name else Phrase("Log in", Tone.STRONG)
         told = [Phrase(why, Tone.WARN)] if why else []
         if name:
-            told.append(Phrase("The password opens it where it was left. Anybody else: esc, and start anew.", Tone.DIM))
+            told.append(Phrase("Your password and enter open it where it was left.", Tone.DIM))
+            told.append(Phrase("Anybody else leaves it with esc, and starts it anew.", Tone.DIM))
         else:
-            told.append(Phrase("What is done here is written down under your name.", Tone.DIM))
+            told.append(Phrase("Name, password, enter. What is done here is written down under", Tone.DIM))
+            told.append(Phrase("your name.", Tone.DIM))
         self.query_one("#login-about", Say).show(head, Phrase(), *told)
         self.notice()
         self.field("password" if name else "operator").take_focus()

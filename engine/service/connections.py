@@ -184,6 +184,7 @@ class ConnectionsFacet:
         record = self._by_name(name)
         return _view(self._preflight(self.conninfo(record), accept_empty=record.accept_empty, cancel=cancel))
 
+    @needs(Role.OPERATOR)
     def test(self, name: str, cancel: CancelToken | None = None) -> PreflightView:
         """Connect and look, note the time; raises SourceError when it cannot, PreflightFailed when it would not do."""
         record = self._by_name(name)

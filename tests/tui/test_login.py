@@ -113,6 +113,7 @@ def test_nobody_gets_past_it(history: History, runtime: Path) -> None:
     play(history, scene)
 
 
+@pytest.mark.slow
 def test_who_guesses_waits(history: History) -> None:
     acme(history)
     people(history.engine, alice=Role.ADMIN)
@@ -192,6 +193,7 @@ def test_a_reset_shuts_it_at_once(history: History) -> None:
     play(history, scene, token=token)
 
 
+@pytest.mark.slow
 def test_what_is_dangerous_wants_the_password_once_more(history: History) -> None:
     acme(history)
     people(history.engine, alice=Role.ADMIN, bob=Role.OPERATOR)
@@ -252,6 +254,7 @@ def test_what_is_dangerous_wants_the_password_once_more(history: History) -> Non
     assert {o.name: o.role for o in history.engine.operators.list()}["bob"] is Role.VIEWER
 
 
+@pytest.mark.slow
 def test_the_first_operator_is_added_and_logs_in(history: History) -> None:
     acme(history)
     history.engine.operators.hasher = people(history.engine)
