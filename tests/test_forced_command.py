@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import typer
 
@@ -69,5 +71,5 @@ def test_options_that_name_files_are_known_as_such() -> None:
         verbs = [known[first]] if group is None else [group[s] for s in (seconds or group)]
         for verb in verbs:
             for parameter in verb.params:
-                if "path" in parameter.type.name.lower() or parameter.metavar == "FILE":
-                    assert set(parameter.opts) <= set(forced.FILES), (first, verb.name, parameter.opts)
+                named = [o for o in parameter.opts if re.search("file|folder|path|dir$|output|home", o)]
+                assert set(named) <= set(forced.FILES), (first, verb.name, parameter.opts)

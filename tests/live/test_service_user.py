@@ -22,6 +22,7 @@ from tests.fixtures.tmux import Login, seat, sshd
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
+LIMIT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -32,16 +33,30 @@ class Service:
     program: Program
     login: Login
 
-    def ask(self, command: str, *, terminal: bool = False, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        """What somebody types behind ``ssh host``."""
+    def ask(self, command: str) -> subprocess.CompletedProcess[str]:
+        """What somebody types behind ``ssh host``, without a terminal."""
+        return subprocess.run([*self._ssh("-T"), command], input="", capture_output=True, text=True, timeout=LIMIT_S)
+
+    def ask_as(self, name: str, password: str, command: str) -> tuple[int, str]:
+        """The same in a terminal, with name and password typed when they are asked for."""
+        process = subprocess.Popen([*self._ssh("-tt"), command], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert process.stdin is not None
+        assert process.stdout is not None
+        said = b""
+        with process:
+            for prompt, answer in ((b"Operator: ", name), (b"Password: ", password)):
+                while prompt not in said:
+                    more = os.read(process.stdout.fileno(), 1 << 12)
+                    assert more, said
+                    said += more
+                process.stdin.write(answer.encode() + b"\n")
+                process.stdin.flush()
+            said += process.stdout.read()
+        return process.returncode, said.decode()
+
+    def _ssh(self, terminal: str) -> list[str]:
         argv = [word for word in self.login.argv if word != "-t"]
-        return subprocess.run(
-            [*argv[:-1], *(["-tt"] if terminal else ["-T"]), argv[-1], command],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        return [*argv[:-1], terminal, argv[-1]]
 
 
 @pytest.fixture
@@ -98,15 +113,16 @@ def test_people_get_the_program_and_nothing_else(service: Service, tmp_path: Pat
 def test_a_command_asks_for_name_and_password_each_time(service: Service, tmp_path: Path) -> None:
     assert service.ask("ledger --json").returncode == 80, "nobody to ask"
     for _ in range(2):
-        done = service.ask("operator list --json", terminal=True, stdin=f"vera\n{password_of('vera')}\n")
-        assert done.returncode == 0, done
-        assert '"alice"' in done.stdout
-        assert password_of("vera") not in done.stdout
-    refused = service.ask("operator disable alice --json", terminal=True, stdin=f"vera\n{password_of('vera')}\n")
-    assert refused.returncode == 80
-    assert "access.role" in refused.stdout
-    wrong = service.ask("ledger", terminal=True, stdin="vera\nwrong\n")
-    assert wrong.returncode == 80
+        status, said = service.ask_as("vera", password_of("vera"), "operator list --json")
+        assert status == 0, said
+        assert '"alice"' in said
+        assert password_of("vera") not in said
+    status, said = service.ask_as("vera", password_of("vera"), "operator disable alice --json")
+    assert status == 80
+    assert "access.role" in said
+    status, said = service.ask_as("vera", "wrong", "ledger")
+    assert status == 80
+    assert "access.login" in said
     with service.place.engine() as engine, engine.catalog.read() as tx:
         known = catalogs.login_limits.read(tx, limits.scopes("vera", "127.0.0.1"))
         assert known["source:127.0.0.1"].failures == 1, "the address that sshd names"
