@@ -35,7 +35,7 @@ def prepare(engine: Engine) -> None:
     token = None if service else token_file.read(engine.paths.home)
     # whoever comes first through sshd must not become the admin by that
     alone = not (service and source() != LOCAL)
-    engine.operators.enter(token, alone=alone, ask=_asking() if sys.stdin.isatty() else None)
+    engine.operators.enter(token, alone=alone, ask=_asking() if _somebody_there() else None)
 
 
 def refuse_first_run() -> None:
@@ -75,6 +75,15 @@ def forget(engine: Engine) -> None:
 def ask_password(prompt: str = "Password") -> str:
     """From a terminal, unseen."""
     return str(typer.prompt(prompt, hide_input=True, err=True))
+
+
+def _somebody_there() -> bool:
+    """Whether there is a terminal to ask in, although stdin may be a pipe: getpass goes to the terminal itself."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return sys.stdin.isatty()
+    return True
 
 
 def _asking() -> Callable[[], str]:

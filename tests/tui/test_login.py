@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 from engine.model import Role
 from offsitedb_tui import token_file
 from offsitedb_tui.app import ConsoleApp
+from screens.base import Face
 from screens.help import HelpSheet
 from screens.ledger import LedgerPage
 from screens.login import LoginScreen
@@ -160,7 +161,13 @@ def test_it_locks_itself_and_only_who_was_there_opens_it(history: History) -> No
         assert field(pilot, "operator").control.disabled
         late: list[str] = []
         page = next(screen for screen in app._screen_stacks["snapshots"] if screen.id != "_default")
-        page.call("late", lambda _t: "x", lambda x: (late.append(x), app.push_screen(HelpSheet(page))))  # type: ignore[attr-defined]
+        assert isinstance(page, Face)
+
+        def came(text: str) -> None:
+            late.append(text)
+            app.push_screen(HelpSheet(page))
+
+        page.call("late", lambda _token: "x", came)
         app.go("ledger")
         for key in ("1", "question_mark", "q", "ctrl+p", "c"):
             await pilot.press(key)
