@@ -33,8 +33,8 @@ class LoginScreen(Face[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "enter", "log in", id="login.enter", tooltip="Log in with what is entered"),
         Binding("escape", "back", "leave", id="login.back", tooltip="Leave the console; what runs goes on"),
-        Binding("down,tab", "step", "next", show=False, id="login.next", tooltip="The other field"),
-        Binding("up,shift+tab", "step", "previous", show=False, id="login.previous", tooltip="The other field"),
+        Binding("down,tab", "step(1)", "next", show=False, id="login.next", tooltip="The other field"),
+        Binding("up,shift+tab", "step(-1)", "previous", show=False, id="login.previous", tooltip="The other field"),
     ]
 
     def compose(self) -> ComposeResult:
@@ -78,9 +78,12 @@ class LoginScreen(Face[None]):
         event.stop()
         self.action_enter()
 
-    def action_step(self) -> None:
+    def action_step(self, by: int) -> None:
+        """There are two fields: either way it is the other one."""
+        del by
         name, password = self.field("operator"), self.field("password")
-        (password if self.focused is name.control or name.control.disabled else name).take_focus()
+        to = password if self.focused is name.control or name.control.disabled else name
+        self.set_focus(to.control)  # at once: what is typed next belongs there
 
     def action_enter(self) -> None:
         name, password = self.field("operator"), self.field("password")

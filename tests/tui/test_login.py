@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from textual import events
 from textual.pilot import Pilot
 
 from engine.model import Role
@@ -301,3 +302,17 @@ def test_leaving_ends_the_session_when_asked(history: History) -> None:
 
     play(history, scene, token=token)
     assert history.engine.operators.list()[0].sessions == 0
+
+
+def test_what_a_password_manager_types_at_once_goes_where_it_belongs(history: History) -> None:
+    """Name, tab, password, enter in one go: the password is never to be read in the field of the name."""
+    people(history.engine, alice=Role.ADMIN)
+
+    async def scene(pilot: Pilot[None]) -> None:
+        await until_shown(pilot, "Log in")
+        await settled(pilot)
+        for key in (*"alice", "tab", *password_of("alice"), "enter"):
+            pilot.app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await until_shown(pilot, "LEDGER")
+
+    play(history, scene)
