@@ -63,6 +63,12 @@ class KeyringSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AccessSettings:
+    service_user: bool = False
+    """The account belongs to the service and people arrive through sshd: no token and no file is kept for anybody."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     snapshot: SnapshotSettings = field(default_factory=SnapshotSettings)
@@ -70,6 +76,7 @@ class Settings:
     postgres: PostgresSettings = field(default_factory=PostgresSettings)
     bucket: BucketSettings = field(default_factory=BucketSettings)
     keyring: KeyringSettings = field(default_factory=KeyringSettings)
+    access: AccessSettings = field(default_factory=AccessSettings)
 
 
 def load(path: Path) -> Settings:

@@ -30,6 +30,10 @@ CODES: dict[str, tuple[str, str]] = {
         "the installation's directories cannot be made or used",
         "Set OFFSITEDB_HOME (and OFFSITEDB_RUNTIME) to directories that this user may write to.",
     ),
+    "config.password": (
+        "this cannot be a password",
+        "Take at least 15 characters that are not what everybody tries first: four or five words of your own do well.",
+    ),
     "config.name-taken": ("the name is in use", "Choose another name, or remove the old one first."),
     "config.not-found": (
         "no such connection, destination, snapshot or job",
@@ -405,6 +409,21 @@ CODES: dict[str, tuple[str, str]] = {
     "access.login": ("user or password is wrong", "Try again, or ask an admin to reset the password."),
     "access.role": ("the operator's role does not allow this", "Ask an admin."),
     "access.rate-limited": ("too many failures", "Wait, then try again."),
+    "access.login-required": ("nobody is logged in", "Log in: `offsitedb login`."),
+    "access.session-ended": ("the session has ended", "Log in again: `offsitedb login`."),
+    "access.confirm": (
+        "this needs your password once more",
+        "Log in again with `offsitedb login`, and repeat the command within five minutes.",
+    ),
+    "access.disabled": ("this operator is disabled", "Ask an admin: `offsitedb operator enable NAME`."),
+    "access.last-admin": (
+        "nobody else could look after the operators any more",
+        "Make somebody else an admin first: `offsitedb operator role NAME admin`.",
+    ),
+    "access.not-here": (
+        "this cannot be done through the service account",
+        "Do it on the host itself, as the service account; docs/SERVICE-USER.md lists what works over SSH.",
+    ),
     # -- Cancelled (130)
     "job.cancelled": ("the job was cancelled", "Nothing was kept; start it again when you want."),
     "job.worker-stopped": (

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from engine.errors import ConfigError
+from offsitedb_tui import entrance
 from offsitedb_tui.console import in_terminal, leave, run
 from offsitedb_tui.opening import open_engine
 from offsitedb_tui.output import speaking
@@ -23,6 +24,7 @@ from offsitedb_tui.verbs import (
     init,
     job,
     key,
+    operator,
     postgres,
     receipt,
     restore,
@@ -49,6 +51,7 @@ app.add_typer(scratch.app, name="scratch")
 app.add_typer(check.app, name="check")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(retention.app, name="retention")
+app.add_typer(operator.app, name="operator")
 app.command("init")(init.init)
 app.command("checkpoint")(drill.checkpoint)
 app.command("drill")(drill.drill)
@@ -60,6 +63,8 @@ app.command("restores")(restore.restores)
 app.command("reconcile")(retention.reconcile)
 app.command("worker")(worker.worker)
 app.command("doctor")(doctor.doctor)
+app.command("login")(operator.login)
+app.command("logout")(operator.logout)
 
 
 @app.callback(invoke_without_command=True)
@@ -71,7 +76,8 @@ def console(context: typer.Context) -> None:
         if not in_terminal():
             talk.say(context.get_help())
             raise typer.Exit(ConfigError.exit_status)
-        leave(run(open_engine))
+        entrance.refuse_first_run()
+        leave(run(lambda: open_engine(login=False)))
 
 
 @app.command()

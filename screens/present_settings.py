@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from engine.model import OperatorView
 from engine.model.retention import ReconciliationView
 from engine.model.views import (
     BackendView,
@@ -121,6 +122,32 @@ def key_lines(status: KeyStatus) -> tuple[Phrase, ...]:
             Phrase(" → e puts it back with the recovery code. Jobs that wait for it go on by themselves."),
         ]
     return tuple(lines)
+
+
+# operators
+
+
+def operator_cells(o: OperatorView, now: datetime) -> tuple[Phrase, ...]:
+    """Name, role, state, last login, sessions."""
+    state = Phrase("✗ disabled", Tone.DIM) if o.disabled_at is not None else Phrase("● may log in", Tone.GOOD)
+    last = "never" if o.last_login_at is None else human_age((now - o.last_login_at).total_seconds())
+    return Phrase(o.name), Phrase(o.role.value), state, Phrase(last, Tone.DIM), Phrase(str(o.sessions))
+
+
+def operator_lines(found: Sequence[OperatorView], actor: str) -> tuple[Phrase, ...]:
+    kind, _, name = actor.partition(":")
+    you = next((o for o in found if kind == "operator" and o.name == name), None)
+    if you is not None:
+        return (
+            Phrase(" You are ", Tone.DIM) + Phrase(you.name, Tone.STRONG) + Phrase(f", with the role {you.role}."),
+            Phrase(" ctrl+l locks the console; it locks itself after 15 idle minutes.", Tone.DIM),
+        )
+    if found:
+        return (Phrase(f" You act as {actor}.", Tone.DIM),)
+    return (
+        Phrase(" Nobody has to log in here: whoever may use this OS account may do everything.", Tone.STRONG),
+        Phrase(" That is right for one person. For several, n adds the first operator, an admin.", Tone.DIM),
+    )
 
 
 # workers and tools

@@ -1,6 +1,6 @@
 """Frozen values that cross the seams between rooms. No behaviour beyond what a value can say of itself."""
 
-from engine.model.access import Principal, Role
+from engine.model.access import LoginLimit, Operator, OperatorView, Principal, Role, Session, SessionKind
 from engine.model.artifact import Recipient
 from engine.model.bucket import BucketKey, BucketKeys, BucketSpec, SealedKeys
 from engine.model.keyring import BackendState
@@ -102,10 +102,13 @@ __all__ = [
     "JobKind",
     "JobProgress",
     "JobState",
+    "LoginLimit",
     "NextSlots",
     "Normalised",
     "NotCaptured",
+    "Operator",
     "OperatorCheck",
+    "OperatorView",
     "PhaseTime",
     "Principal",
     "Recipient",
@@ -118,6 +121,8 @@ __all__ = [
     "SealedKeys",
     "SequenceState",
     "ServerFacts",
+    "Session",
+    "SessionKind",
     "Skip",
     "Slot",
     "SlotOutcome",

@@ -33,6 +33,7 @@ from engine.service.installation import Initialised, actor, initialise, make_pla
 from engine.service.jobs import JobsFacet
 from engine.service.keys import KeysFacet
 from engine.service.ledger import LedgerFacet
+from engine.service.operators import OperatorsFacet
 from engine.service.reconcile import ReconcileFacet
 from engine.service.restores import RestoresFacet
 from engine.service.retention import RetentionFacet
@@ -72,7 +73,8 @@ class Engine:
         self.catalog = catalog
         self.clock = clock
         self.wake = wake
-        self._own = Principal(actor(), Role.ADMIN)
+        self.own = Principal(actor(), Role.ADMIN)
+        """The OS user who opened the engine."""
         self._held_keys = held_keys
         self.keys = KeysFacet(self)
         self.destinations = DestinationsFacet(self)
@@ -89,6 +91,7 @@ class Engine:
         self.reconcile = ReconcileFacet(self)
         self.worker = WorkerFacet(self)
         self.watch = WatchFacet(self)
+        self.operators = OperatorsFacet(self)
 
     @classmethod
     def open(
@@ -145,8 +148,11 @@ class Engine:
 
     @property
     def principal(self) -> Principal:
-        """Who acts here and now: who that was said to be, or the OS user who opened the engine."""
-        return access.acting() or self._own
+        """Who acts here and now: who that was said to be, whoever is logged in, or the OS user who opened the engine.
+
+        Raises AccessDenied ``access.login-required``, ``access.session-ended``.
+        """
+        return access.acting() or self.operators.whoever()
 
     @property
     def actor(self) -> str:

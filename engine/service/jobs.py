@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from engine import catalog as catalogs
 from engine.catalog import Tx
 from engine.errors import ConfigError
-from engine.model import Job, JobKind, JobState
+from engine.model import Job, JobKind, JobState, Role
 from engine.model.views import JobView
+from engine.service.access import needs
 
 if TYPE_CHECKING:
     from engine.service import Engine
@@ -21,6 +22,7 @@ class JobsFacet:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    @needs(Role.OPERATOR)
     def checkpoint(self, connection_name: str, *, tag: str | None = None) -> JobView:
         """Ask for a snapshot and its drill, now. Raises ConfigError ``config.not-found``, ``config.invalid``."""
         _check_tag(tag)
@@ -29,6 +31,7 @@ class JobsFacet:
             job = self.queue(tx, JobKind.CHECKPOINT, connection.id, tag=tag)
         return self._started(job)
 
+    @needs(Role.OPERATOR)
     def drill(self, snapshot: str) -> JobView:
         """Ask for a drill of a snapshot: id, unique prefix, or NAME@latest."""
         snapshot_id = self._engine.snapshots.resolve(snapshot)
@@ -54,6 +57,7 @@ class JobsFacet:
             lines = catalogs.jobs.read_log(tx, self.find(tx, job).id, after=after)
         return tuple((line.n, line.level, line.text) for line in lines)
 
+    @needs(Role.OPERATOR)
     def cancel(self, job: str) -> JobView:
         """Ask a job to stop. A waiting one ends at once, a running one within two seconds, an ended one stays so."""
         with self._engine.catalog.write() as tx:

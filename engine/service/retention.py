@@ -133,7 +133,7 @@ class RetentionFacet:
             if plan is not None and plan.paused is not None
         )
 
-    @needs(Role.ADMIN)
+    @needs(Role.ADMIN, dangerous=True)
     def set(self, connection: str, policy: RetentionPolicy) -> RetentionView:
         """Give a connection this policy. Nothing is removed before a worker's next pruning, at most daily.
 
@@ -146,7 +146,7 @@ class RetentionFacet:
             self._event(tx, "retention.set", record.id, {"policy": retention.policy_words(policy)})
         return self.show(connection)
 
-    @needs(Role.ADMIN)
+    @needs(Role.ADMIN, dangerous=True)
     def clear(self, connection: str) -> RetentionView:
         """Keep everything from now on. Raises ConfigError ``config.not-found``."""
         with self._engine.catalog.write() as tx:
@@ -155,7 +155,7 @@ class RetentionFacet:
                 self._event(tx, "retention.set", record.id, {"policy": retention.policy_words(None)})
         return self.show(connection)
 
-    @needs(Role.ADMIN)
+    @needs(Role.ADMIN, dangerous=True)
     def apply(self, connection: str) -> JobView:
         """Have a worker remove now what the policy does not keep; it plans anew. The open pruning where there is one.
 

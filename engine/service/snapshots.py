@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from engine import catalog as catalogs
 from engine.cancel import CancelToken
 from engine.errors import ConfigError, StoreError
-from engine.model import Snapshot
+from engine.model import Role, Snapshot
 from engine.model.views import Attempt
 from engine.model.watch import Drift, RowDelta
+from engine.service.access import needs
 from engine.snapshot import check_manifest, open_object
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class SnapshotsFacet:
             snapshot = catalogs.snapshots.get(tx, snapshot_id)
             return self._engine.ledger.of_snapshot(tx, snapshot), snapshot
 
+    @needs(Role.OPERATOR)
     def verify(
         self, text: str, *, cancel: CancelToken | None = None, on_bytes: Callable[[int, int], None] | None = None
     ) -> Verified:
@@ -76,6 +78,7 @@ class SnapshotsFacet:
         """
         return self._open(text, None, cancel, on_bytes)
 
+    @needs(Role.OPERATOR)
     def download(
         self,
         text: str,

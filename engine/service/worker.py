@@ -17,7 +17,8 @@ from engine.errors import OffsiteError
 from engine.janitor import Janitor, hold_worker_lock, is_alive, worker_lock
 from engine.jobs import JobRunner
 from engine.model import JobState, Worker
-from engine.service.duties import Duties
+from engine.service.access import WORKER, acting_as
+from engine.service.duties import Duties, Duty
 from engine.stream import memory
 from engine.version import VERSION
 
@@ -61,17 +62,19 @@ class WorkerFacet:
         janitor = Janitor(
             engine.catalog, engine.clock, engine.paths, engine.wake, engine.open_storage, engine.scratch.sweep
         )
-        janitor.start_up()
+        with acting_as(WORKER):
+            janitor.start_up()
         self._thread = threading.Thread(target=self._supervise, args=(janitor,), name="supervisor", daemon=True)
         self._thread.start()
-        self._duties = Duties(engine.duties)
+        self._duties = Duties(_as_worker(duty) for duty in engine.duties)
         self._duties.start()
 
     def run(self, job_id: str) -> JobState | None:
         """Run one job in this thread, if it is there to be taken."""
         if self._runner is None:
             return None
-        state = self._runner.run(job_id)
+        with acting_as(WORKER):
+            state = self._runner.run(job_id)
         memory.give_back()
         if state is not None and state.ended:
             self._wake_next(job_id)
@@ -115,7 +118,18 @@ class WorkerFacet:
             try:
                 with engine.catalog.write() as tx:
                     catalogs.workers.beat(tx, self.id, engine.clock.now())
-                janitor.tick()
+                with acting_as(WORKER):
+                    janitor.tick()
             except OffsiteError as e:
                 if not e.retry:
                     raise
+
+
+def _as_worker(duty: Duty) -> Duty:
+    """The duty, done by the worker and not by whoever started it: duties run in threads of their own."""
+
+    def run() -> None:
+        with acting_as(WORKER):
+            duty.run()
+
+    return Duty(duty.name, duty.every_s, run)

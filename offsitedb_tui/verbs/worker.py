@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from offsitedb_tui.opening import open_engine
+from engine.service import Engine
 from offsitedb_tui.output import speaking
 
 
@@ -25,7 +25,7 @@ def worker(
 ) -> None:
     """Run jobs until stopped. SIGTERM lets running ones end within the grace period, then puts them back."""
     with speaking(as_json=False) as talk:
-        with open_engine() as engine:  # says what is wrong before anything starts
+        with Engine.open() as engine:  # needs no login; says what is wrong before anything starts
             threads = workers or engine.settings.worker.threads
         import huey_config  # late: makes the queue's file
 

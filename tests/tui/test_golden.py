@@ -48,8 +48,13 @@ def test_screen(history: History, name: str, size: tuple[int, int]) -> None:
             shown.append(screen_text(pilot))
 
     asyncio.run(scene())
-    text = _PLACE.sub("/srv/offsitedb/11", _HASH.sub(lambda m: "f" * len(m[0]), shown[0])) + "\n"
-    path = GOLDEN / f"{name}-{size[0]}x{size[1]}.txt"
+    golden(f"{name}-{size[0]}x{size[1]}", shown[0])
+
+
+def golden(name: str, shown: str) -> None:
+    """Hold what is shown against the file of this name."""
+    text = _PLACE.sub("/srv/offsitedb/11", _HASH.sub(lambda m: "f" * len(m[0]), shown)) + "\n"
+    path = GOLDEN / f"{name}.txt"
     if os.environ.get("OFFSITEDB_GOLDEN") == "write":
         path.write_text(text)
     assert text == path.read_text()
