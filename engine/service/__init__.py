@@ -24,6 +24,7 @@ from engine.paths import Paths
 from engine.postgres import tools
 from engine.postgres.tools import Toolset
 from engine.service import access, buckets
+from engine.service.apikeys import ApiKeysFacet
 from engine.service.checks import ChecksFacet
 from engine.service.connections import ConnectionsFacet
 from engine.service.destinations import DestinationsFacet
@@ -33,6 +34,7 @@ from engine.service.installation import Initialised, actor, initialise, make_pla
 from engine.service.jobs import JobsFacet
 from engine.service.keys import KeysFacet
 from engine.service.ledger import LedgerFacet
+from engine.service.requests import RequestsFacet
 from engine.service.restores import RestoresFacet
 from engine.service.scratch import ScratchFacet
 from engine.service.snapshots import SnapshotsFacet
@@ -80,6 +82,8 @@ class Engine:
         self.restores = RestoresFacet(self)
         self.scratch = ScratchFacet(self)
         self.checks = ChecksFacet(self)
+        self.apikeys = ApiKeysFacet(self)
+        self.requests = RequestsFacet(self)
         self.worker = WorkerFacet(self)
         self.watch = WatchFacet(self)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,9 +18,28 @@ from screens.present import count_rows, human_bytes, ledger_line, ledger_row, vi
 
 
 def checkpoint(
-    name: str, tag: Tag = None, wait: Wait = False, timeout: Timeout = None, as_json: AsJson = False
+    name: str,
+    tag: Tag = None,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    remote: Annotated[
+        str | None,
+        typer.Option("--remote", metavar="URL", help="Ask another machine's server; the key: OFFSITEDB_API_KEY."),
+    ] = None,
+    key_stdin: Annotated[bool, typer.Option("--key-stdin", help="With --remote: read the key from stdin.")] = False,
+    ca_file: Annotated[
+        Path | None, typer.Option("--ca-file", metavar="FILE", help="With --remote: the CA to trust, PEM.")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Take a snapshot of connection NAME now, and drill it."""
+    if remote is not None:
+        from offsitedb_tui.verbs.remotely import checkpoint_at  # late: it loads the HTTP client
+
+        checkpoint_at(
+            remote, name, tag, wait=wait, timeout_s=timeout, key_stdin=key_stdin, ca_file=ca_file, as_json=as_json
+        )
+        return
     with speaking(as_json=as_json) as talk, open_engine() as engine:
         _start(engine, engine.jobs.checkpoint(name, tag=tag), talk, wait=wait, timeout_s=timeout)
 
