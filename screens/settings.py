@@ -12,13 +12,21 @@ from engine.model.watch import Overview
 from engine.service import doctor as doctors
 from screens.base import Page
 from screens.phrase import Phrase, Tone
+from screens.sections.apikeys import ApiKeysSection
 from screens.sections.base import Section
 from screens.sections.destinations import DestinationsSection
 from screens.sections.host import LookSection, ToolsSection, WorkersSection
 from screens.sections.key import KeySection
 from screens.widgets.tabs import Tabs
 
-SECTIONS: tuple[type[Section], ...] = (DestinationsSection, KeySection, WorkersSection, ToolsSection, LookSection)
+SECTIONS: tuple[type[Section], ...] = (
+    DestinationsSection,
+    KeySection,
+    ApiKeysSection,
+    WorkersSection,
+    ToolsSection,
+    LookSection,
+)
 
 
 class SettingsPage(Page):

@@ -22,6 +22,7 @@ from engine.model.watch import DrillLine
 from engine.service import Engine
 from engine.service.access import acting_as
 from offsitedb_tui.api import pages
+from offsitedb_tui.api.answers import problem, sentence
 from offsitedb_tui.api.http import Refused, bad, call, read_body, status_of
 
 COOKIE = "__Host-offsitedb"
@@ -78,7 +79,8 @@ class BrowserRoutes:
             token = await call(operators.login, name, password, source, browser_kind())
         except AccessDenied as e:
             status = status_of(e)
-            answer = _html(pages.login_page(operators=True, message=f"{e.message}. {e.hint}", name=name[:100]), status)
+            said = sentence(problem(e))
+            answer = _html(pages.login_page(operators=True, message=said, name=name[:100]), status)
             if status == 429:
                 answer.headers["retry-after"] = str(e.context.get("wait_s", 5))
             return answer

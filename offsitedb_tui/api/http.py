@@ -16,6 +16,7 @@ from typing import Any, NoReturn, TypeVar
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -36,6 +37,7 @@ _STATUS = {
     "config.not-found": 404,
     "api.idempotency": 422,
 }
+_NOT_SERVED = {404: "there is nothing at this path", 405: "this path does not know that method"}
 HEADERS = (
     ("cache-control", "no-store"),
     ("x-content-type-options", "nosniff"),
@@ -152,6 +154,7 @@ class Guard:
             return
         request_id, began = secrets.token_hex(8), time.monotonic()
         scope.setdefault("state", {})["request_id"] = request_id
+        scope["app"] = self  # the router then raises what it does not find, and does not answer it itself
         status = 0
 
         async def told(message: Message) -> None:
@@ -189,7 +192,10 @@ class Guard:
 def answer_for(error: Exception, request_id: str) -> Response:
     """The answer to a request that ended with an exception."""
     headers: list[tuple[str, str]] = []
-    if isinstance(error, Refused):
+    if isinstance(error, HTTPException):
+        status, headers = error.status_code, list((error.headers or {}).items())
+        found: OffsiteError = ConfigError("api.request", _NOT_SERVED.get(status, "the request is refused"))
+    elif isinstance(error, Refused):
         status, found, headers = error.status, error.error, list(error.headers)
     elif isinstance(error, OffsiteError):
         status, found = status_of(error), error
