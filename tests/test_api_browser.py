@@ -60,7 +60,7 @@ class Browser:
 
     def request(self, method: str, path: str, **options: object) -> httpx.Response:
         async def run() -> httpx.Response:
-            transport = httpx.ASGITransport(app=self._app)  # type: ignore[arg-type]  # ours is typed more narrowly
+            transport = httpx.ASGITransport(app=self._app)
             async with httpx.AsyncClient(transport=transport, base_url=SITE) as client:
                 return await client.request(method, path, **options)  # type: ignore[arg-type]
 

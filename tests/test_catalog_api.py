@@ -9,10 +9,9 @@ from engine import catalog as catalogs
 from engine.catalog import Catalog
 from engine.model import JobKind, JobState
 from engine.model.apikeys import ApiKey, Scope
-from tests.fixtures.catalogs import catalog, catalog_url, filled, postgres_template, sqlite_template
 from tests.fixtures.records import job
 
-__all__ = ["catalog", "catalog_url", "filled", "postgres_template", "sqlite_template"]
+pytest_plugins = ("tests.fixtures.postgres_server", "tests.fixtures.catalogs")
 
 AT = datetime(2026, 11, 25, 9, 0, tzinfo=UTC)
 KEY = ApiKey("k1", "ci", "00" * 32, tuple(Scope), ("c1",), AT, "os:root")

@@ -116,7 +116,7 @@ def client(url: str) -> Client:
     return Client(Remote(read_url(url), texts.make().text, True), lambda why: None)
 
 
-QUEUED = {
+QUEUED: dict[str, object] = {
     "ok": False,
     "id": "a" * 32,
     "database": "shop",
