@@ -40,7 +40,7 @@ def test_requests_and_what_is_in_flight(filled: Catalog) -> None:
     with filled.write() as tx:
         catalogs.api_keys.add(tx, KEY)
         catalogs.jobs.create(tx, asked)
-        catalogs.jobs.create(tx, replace(job("j2", "c2", at=AT), requested_by="apikey:k1"))
+        catalogs.jobs.create(tx, replace(job("j2", "c2", at=AT), tag=None, requested_by="apikey:k1"))
         catalogs.jobs.create(tx, replace(asked, id="j3", with_drill=False))
         found = catalogs.api_requests.in_flight
         assert found(tx, "c1", "v1", "apikey:k1") == "j1"

@@ -15,12 +15,16 @@ import pytest
 from engine.access import apikeys as texts
 from engine.codec import to_plain
 from engine.errors import AccessDenied, CatalogError, ConfigError, StillRunning
+from engine.keys.backends import OK as OK_STATE
+from engine.keys.backends import Request
+from engine.keys.door import OsKeyring
 from engine.model import JobState
 from offsitedb_tui import remote
 from offsitedb_tui.api.answers import refusal
 from offsitedb_tui.cli import app
 from offsitedb_tui.output import run
 from offsitedb_tui.remote import Client, Remote, find_key, read_url, trust
+from tests.fixtures.secret_service import secret_service
 
 
 @pytest.mark.parametrize(
@@ -36,7 +40,6 @@ from offsitedb_tui.remote import Client, Remote, find_key, read_url, trust
         "http://example.org",
         "http://10.0.0.1:8440",
         "http://127.0.0.1.example.org",
-        "https://exa mple.org",
         "file:///etc/passwd",
         "https://[::1",
     ],
@@ -66,6 +69,23 @@ def test_the_key_is_never_on_the_command_line(monkeypatch: pytest.MonkeyPatch) -
             find_key(url, from_stdin=False)
         assert wrong not in e.value.message
     assert run(app, ["checkpoint", "shop", "--remote", "https://example.org", "--key", key]) == 2
+
+
+@pytest.mark.slow
+def test_the_key_may_lie_in_the_keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, url = texts.make().text, read_url("https://example.org")
+    monkeypatch.delenv("OFFSITEDB_API_KEY", raising=False)
+    with secret_service(tmp_path) as service:
+        for name, value in service.environment.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(ConfigError) as e:
+            find_key(url, from_stdin=False)
+        assert e.value.code == "api.no-key"
+        kept = OsKeyring().ask(Request("set", "secret-service", "offsitedb-api", str(url), key))
+        assert kept.state == OK_STATE
+        assert find_key(url, from_stdin=False) == key
+        with pytest.raises(ConfigError):
+            find_key(read_url("https://other.example.org"), from_stdin=False)
 
 
 def test_a_ca_that_is_none(tmp_path: Path) -> None:

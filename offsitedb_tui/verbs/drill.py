@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from engine.errors import ConfigError
 from engine.model import JobState
 from engine.model.views import Attempt, JobView
 from engine.service import Engine
@@ -41,6 +42,8 @@ def checkpoint(
         )
         return
     with speaking(as_json=as_json) as talk, open_engine() as engine:
+        if key_stdin or ca_file is not None:
+            raise ConfigError("config.usage", "the key and the CA are for a remote server", hint="Say `--remote URL`.")
         _start(engine, engine.jobs.checkpoint(name, tag=tag), talk, wait=wait, timeout_s=timeout)
 
 

@@ -109,7 +109,7 @@ def test_wrong_keys_and_no_answer_stop_it(served: Served, key: str) -> None:
     for wrong in (texts.make().text, key[:-1] + ("0" if key[-1] != "0" else "1"), "", "x"):
         done = ci_step(served, wrong, "shop", "x")
         assert done.returncode == 1
-        assert "the API key is missing or not good" in done.stdout.lower()
+        assert "The API key is missing or not good" in done.stdout
     nowhere = Served("http://127.0.0.1:9", served.process)
     assert (ci_step(nowhere, key, "shop", "x").returncode, "no answer") == (1, "no answer")
 
