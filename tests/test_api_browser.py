@@ -216,3 +216,37 @@ def test_the_engine_s_operators_are_used_where_it_has_them(history: History) -> 
     found = browser.operators_of(history.engine)
     assert found is getattr(history.engine, "operators", None)
     assert browser.browser_kind() == "browser"
+
+
+def test_operators_of_the_installation_log_in(history: History) -> None:
+    crowd = pytest.importorskip("tests.fixtures.people", reason="this version has no operators yet")
+    _, drill = history.drilled(history.connection("prod"), NOW)
+    there = Browser(history.engine, browser.operators_of(history.engine))
+    assert "There is no operator yet" in there.request("GET", "/login").text
+    crowd.people(history.engine, alice=Role.ADMIN, vic=Role.VIEWER)
+    done = there.login("vic", crowd.password_of("vic"))
+    assert done.status_code == 303
+    token = token_of(done)
+    assert drill.id in there.get("/receipts", token).text
+    assert there.get(f"/receipts/{drill.id}", token).status_code == 200
+    statuses = [there.login("vic", "x" * 20).status_code for _ in range(8)]
+    assert statuses[0] == 401
+    assert statuses[-1] == 429
+    there.request("POST", "/logout", headers=OWN | {"cookie": f"{COOKIE}={token}"})
+    assert there.get("/receipts", token).status_code == 303
+
+
+def test_health_says_when_the_catalog_is_gone(history: History) -> None:
+    there, place = Browser(history.engine, None), history.home / "catalog.sqlite3"
+    assert there.request("GET", "/healthz").json() == {"ok": True}
+    history.engine.catalog.close()
+    away = place.rename(history.home / "away")
+    place.mkdir()
+    try:
+        gone = there.request("GET", "/healthz")
+        assert (gone.status_code, gone.headers["retry-after"]) == (503, "2")
+        assert str(history.home) not in gone.text
+    finally:
+        place.rmdir()
+        away.rename(place)
+    assert there.request("GET", "/healthz").status_code == 200

@@ -11,12 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
 
+from engine.errors import CatalogError, OffsiteError
 from engine.service import Engine
 from offsitedb_tui.api import metrics, openapi
 from offsitedb_tui.api.answers import Health
 from offsitedb_tui.api.browser import BrowserRoutes, Operators
 from offsitedb_tui.api.checkpoint import CheckpointRoutes
-from offsitedb_tui.api.http import Guard, JsonAnswer, call
+from offsitedb_tui.api.http import Guard, JsonAnswer, Refused, call
 from offsitedb_tui.api.limits import RequestLimit
 from offsitedb_tui.api.waiting import Waiting
 
@@ -38,7 +39,10 @@ def make_api(engine: Engine, operators: Operators | None, *, secure: bool) -> Ap
 
     async def health(request: Request) -> Response:
         del request
-        await call(engine.watch.revision)
+        try:
+            await call(engine.watch.revision)
+        except OffsiteError:
+            raise Refused(503, CatalogError("catalog.unreachable", "the catalog cannot be read")) from None
         return JsonAnswer(Health(ok=True))
 
     async def figures(request: Request) -> Response:

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from engine.config import ApiSettings
 from engine.errors import OffsiteError, StillRunning
+from engine.model import JobState
 from engine.model.apikeys import ApiCaller, Asked
 from engine.service import Engine
 from offsitedb_tui.api.answers import CheckpointAnswer, CheckpointList, checkpoint_answer
@@ -82,7 +83,10 @@ class CheckpointRoutes:
         if wait_s and not attempt.job.state.ended:
             await self._waiting.until_settled(attempt.job.id, wait_s)
             attempt = await call(self._engine.requests.get, caller, attempt.job.id)
-        return JsonAnswer(checkpoint_answer(attempt), 200 if attempt.job.state.ended else 202)
+        if attempt.job.state.ended:
+            return JsonAnswer(checkpoint_answer(attempt))
+        soon = "30" if attempt.job.state is JobState.BLOCKED else "5"
+        return JsonAnswer(checkpoint_answer(attempt), 202, (("retry-after", soon),))
 
     async def recent(self, request: Request) -> Response:
         """``GET /api/checkpoints?database=&tag=&limit=``: the newest ones."""

@@ -52,6 +52,8 @@ class Waiting:
                 await self._look()
             except OffsiteError as e:
                 _log.warning("looking at jobs: %s [%s]", e.message, e.code)
+            except Exception:  # noqa: BLE001 - the last line: without this task everybody would wait for ever
+                _log.exception("looking at jobs")
             await asyncio.sleep(POLL_S)
 
     async def until_settled(self, job_id: str, timeout_s: float) -> Why:

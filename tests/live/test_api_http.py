@@ -23,10 +23,10 @@ from engine.access import apikeys as texts
 from engine.model import JobState
 from offsitedb_tui.api.protocol import HEAD_WITHIN_S
 from tests.fixtures.answers import fits
+from tests.fixtures.bad_requests import BAD, Bad
 from tests.fixtures.history import History, new_history
 from tests.fixtures.installation import wait_until
 from tests.fixtures.served import Served, api_key, certificate, serving
-from tests.live.bad_requests import BAD, Bad
 
 JSON = {"content-type": "application/json"}
 
