@@ -55,17 +55,6 @@ def make_api(engine: Engine, operators: Operators | None, *, secure: bool) -> Ap
         del request
         return JsonAnswer(document)
 
-    @asynccontextmanager
-    async def life(app: object) -> AsyncIterator[None]:
-        del app
-        looking = asyncio.create_task(waiting.run())
-        try:
-            yield
-        finally:
-            looking.cancel()
-            with suppress(asyncio.CancelledError):
-                await looking
-
     routes = [
         Route("/api/checkpoint", checkpoints.seal, methods=["POST"]),
         Route("/api/checkpoints", checkpoints.begin, methods=["POST"]),
@@ -81,5 +70,17 @@ def make_api(engine: Engine, operators: Operators | None, *, secure: bool) -> Ap
         Route("/receipts", browser.receipts, methods=["GET"]),
         Route("/receipts/{id}", browser.receipt, methods=["GET"]),
     ]
-    router = Router(routes, redirect_slashes=False, lifespan=life)
+    router = Router(routes, redirect_slashes=False, lifespan=lambda _app: _looking(waiting))
     return Api(Guard(router, secure=secure, count=tally.count), waiting)
+
+
+@asynccontextmanager
+async def _looking(waiting: Waiting) -> AsyncIterator[None]:
+    """While the server runs, jobs are looked at for those who wait."""
+    looking = asyncio.create_task(waiting.run())
+    try:
+        yield
+    finally:
+        looking.cancel()
+        with suppress(asyncio.CancelledError):
+            await looking

@@ -27,6 +27,8 @@ from offsitedb_tui.api.answers import refusal
 
 T = TypeVar("T")
 LARGEST_BODY = 16 * 1024
+_LEFT = 499
+"""In log and metrics: the client went away before there was an answer."""
 BODY_WITHIN_S = 10.0
 _log = logging.getLogger("offsitedb.api")
 
@@ -167,13 +169,14 @@ class Guard:
         try:
             await self._app(scope, receive, told)
         except ClientDisconnect:
-            status = status or 499
+            pass
         except Exception as e:  # noqa: BLE001 - the last line: whoever asks hears no more than the request's id
             if status == 0:
                 await answer_for(e, request_id)(scope, receive, told)
             else:
                 _log.exception("request %s broke off", request_id)
         finally:
+            status = status or _LEFT
             route = getattr(scope.get("route"), "path", "other")
             self._count(route, status)
             took = time.monotonic() - began

@@ -21,7 +21,7 @@ import pytest
 
 from engine.access import apikeys as texts
 from engine.model import JobState
-from offsitedb_tui.api.protocol import HEAD_WITHIN_S
+from offsitedb_tui.api.protocol import HANDSHAKE_WITHIN_S, HEAD_WITHIN_S
 from tests.fixtures.answers import fits
 from tests.fixtures.bad_requests import BAD, Bad
 from tests.fixtures.history import History, new_history
@@ -360,6 +360,9 @@ def test_with_a_certificate_it_speaks_tls_alone(front: Front, tmp_path: Path) ->
             assert "max-age" in answer.headers["strict-transport-security"]
         with served.client(front.key) as client, pytest.raises(httpx.ConnectError):
             client.get("/healthz")
+        with closing(socket.create_connection(served.address)) as silent:
+            silent.settimeout(3 * HANDSHAKE_WITHIN_S)
+            assert _closed(silent), "who never says hello is hung up on"
         with closing(socket.create_connection(served.address)) as plain:
             plain.settimeout(20)
             plain.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
