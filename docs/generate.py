@@ -25,6 +25,8 @@ PREFIXES: tuple[tuple[str, type[OffsiteError]], ...] = (
     ("restore.", errors.PreflightFailed),
     ("job.still-running", errors.StillRunning),
     ("access.", errors.AccessDenied),
+    ("api.unreachable", errors.CatalogError),
+    ("api.", errors.ConfigError),
     ("job.", errors.Cancelled),
     ("internal.", errors.Internal),
 )

@@ -62,6 +62,26 @@ CODES: dict[str, tuple[str, str]] = {
         "a file that was to be written is there already",
         "Name another file, or replace this one with `--force`.",
     ),
+    "api.request": (
+        "a request to the checkpoint API that cannot be understood",
+        "Compare it with `GET /openapi.json` of the server, or with docs/API.md.",
+    ),
+    "api.idempotency": (
+        "an Idempotency-Key was given to another request before",
+        "Send a new key with each new checkpoint that is wanted.",
+    ),
+    "api.listen": (
+        "the checkpoint API cannot listen there",
+        "Give another `--listen HOST:PORT` or `--unix PATH`; beyond this machine it needs `--cert FILE --key FILE`.",
+    ),
+    "api.address": (
+        "the address of a remote server cannot be used",
+        "Give the server's base URL, as in `--remote https://backups.example.org`; the key belongs in OFFSITEDB_API_KEY.",
+    ),
+    "api.no-key": (
+        "there is no API key to present",
+        "Set OFFSITEDB_API_KEY, or pipe the key in with `--key-stdin`; `offsitedb apikey create NAME` makes one on the server.",
+    ),
     # -- PartialResult (3)
     "partial.some-failed": (
         "some of several things were done and some were not",
@@ -314,6 +334,10 @@ CODES: dict[str, tuple[str, str]] = {
         "Restore the catalog from a copy; the artifacts and manifests at the destinations are not affected.",
     ),
     "catalog.fenced": ("another worker has taken this job over", "Nothing is lost: the other worker settles the job."),
+    "api.unreachable": (
+        "the remote server cannot be reached, or what answers there is not the checkpoint API",
+        "Check the URL, the network and the server's certificate (`--ca-file`); on its machine `offsitedb serve` runs it.",
+    ),
     # -- PreflightFailed (60)
     "preflight.failed": (
         "preflight found something that must be mended first",
@@ -408,6 +432,14 @@ CODES: dict[str, tuple[str, str]] = {
     # -- AccessDenied (80)
     "access.login": ("user or password is wrong", "Try again, or ask an admin to reset the password."),
     "access.role": ("the operator's role does not allow this", "Ask an admin."),
+    "access.key": (
+        "the API key is missing, mistyped, expired or revoked",
+        "Send `Authorization: Bearer odb_live_…`; on the server `offsitedb apikey list` says which keys are good.",
+    ),
+    "access.scope": (
+        "the API key may not do this",
+        "Make a key that may: `offsitedb apikey create NAME --scope …`.",
+    ),
     "access.rate-limited": ("too many failures", "Wait, then try again."),
     "access.login-required": ("nobody is logged in", "Log in: `offsitedb login`."),
     "access.session-ended": ("the session has ended", "Log in again: `offsitedb login`."),

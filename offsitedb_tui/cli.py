@@ -16,6 +16,7 @@ from offsitedb_tui.console import in_terminal, leave, run
 from offsitedb_tui.opening import open_engine
 from offsitedb_tui.output import speaking
 from offsitedb_tui.verbs import (
+    apikey,
     check,
     connection,
     destination,
@@ -31,6 +32,7 @@ from offsitedb_tui.verbs import (
     retention,
     schedule,
     scratch,
+    serve,
     snapshot,
     worker,
 )
@@ -52,6 +54,7 @@ app.add_typer(check.app, name="check")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(retention.app, name="retention")
 app.add_typer(operator.app, name="operator")
+app.add_typer(apikey.app, name="apikey")
 app.command("init")(init.init)
 app.command("checkpoint")(drill.checkpoint)
 app.command("drill")(drill.drill)
@@ -62,6 +65,7 @@ app.command("restore")(restore.restore)
 app.command("restores")(restore.restores)
 app.command("reconcile")(retention.reconcile)
 app.command("worker")(worker.worker)
+app.command("serve")(serve.serve)
 app.command("doctor")(doctor.doctor)
 app.command("login")(operator.login)
 app.command("logout")(operator.logout)

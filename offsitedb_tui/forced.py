@@ -18,6 +18,7 @@ from offsitedb_tui.output import Talk
 VARIABLE = "SSH_ORIGINAL_COMMAND"
 _ALL: tuple[str, ...] = ()
 ALLOWED: dict[str, tuple[str, ...]] = {
+    "apikey": ("list", "revoke"),
     "check": ("add", "list", "remove"),
     "checkpoint": _ALL,
     "connection": _ALL,

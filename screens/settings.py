@@ -12,6 +12,7 @@ from engine.model.watch import Overview
 from engine.service import doctor as doctors
 from screens.base import Page
 from screens.phrase import Phrase, Tone
+from screens.sections.apikeys import ApiKeysSection
 from screens.sections.base import Section
 from screens.sections.destinations import DestinationsSection
 from screens.sections.host import LookSection, ToolsSection, WorkersSection
@@ -21,7 +22,7 @@ from screens.sections.scratch import ScratchSection
 from screens.widgets.tabs import Tabs
 
 SECTIONS: tuple[type[Section], ...] = (
-    *(DestinationsSection, KeySection, OperatorsSection),
+    *(DestinationsSection, KeySection, OperatorsSection, ApiKeysSection),
     *(WorkersSection, ToolsSection, ScratchSection, LookSection),
 )
 

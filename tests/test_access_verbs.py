@@ -15,6 +15,9 @@ from tests.fixtures.facets import verbs
 from tests.fixtures.history import History
 
 MARKED: dict[str, tuple[Role, bool]] = {
+    "apikeys.create": (Role.ADMIN, True),
+    "apikeys.revoke": (Role.ADMIN, False),
+    "apikeys.rotate": (Role.ADMIN, True),
     "checks.add": (Role.OPERATOR, False),
     "checks.remove": (Role.OPERATOR, False),
     "connections.add": (Role.OPERATOR, False),
@@ -63,7 +66,14 @@ MARKED: dict[str, tuple[Role, bool]] = {
 """The role that a verb needs, and whether it wants the password once more."""
 
 READING = {
-    *("checks.list", "connections.get", "connections.list", "connections.newest_size", "connections.read"),
+    *(
+        "apikeys.list",
+        "checks.list",
+        "connections.get",
+        "connections.list",
+        "connections.newest_size",
+        "connections.read",
+    ),
     *("connections.show", "connections.view", "destinations.list", "destinations.policy"),
     *("drills.recent", "drills.receipt", "jobs.find", "jobs.get", "jobs.log", "jobs.recent", "jobs.view"),
     *("keys.signers", "keys.status", "keys.systemd_install", "ledger.attempt", "ledger.drill_view"),
@@ -79,12 +89,21 @@ READING = {
 
 ENTRANCE = {
     *("operators.attend", "operators.confirm", "operators.enter", "operators.login", "operators.logout"),
+    "apikeys.authenticate",
     *("operators.reconfirm", "operators.recover", "operators.session", "operators.whoever"),
 }
 """Ways in: a password, a token or the recovery code is their proof."""
 
 INNER = {
     *("connections.conninfo", "jobs.queue", "keys.open", "keys.seal", "keys.unseal", "restores.restorer"),
+    *(
+        "requests.checkpoint",
+        "requests.come_to",
+        "requests.figures",
+        "requests.get",
+        "requests.recent",
+        "requests.states",
+    ),
     *("reconcile.duty", "reconcile.look", "retention.duty", "retention.look", "retention.pruner"),
     *("scratch.given", "scratch.sweep", "worker.run", "worker.start", "worker.stop"),
 }

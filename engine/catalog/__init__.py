@@ -6,6 +6,8 @@ sealed values as opaque text and never opens one, and it is an index: the object
 """
 
 from engine.catalog import (
+    api_keys,
+    api_requests,
     checks,
     connections,
     destinations,
@@ -33,6 +35,8 @@ from engine.catalog.transaction import Tx
 __all__ = [
     "Catalog",
     "Tx",
+    "api_keys",
+    "api_requests",
     "checks",
     "connections",
     "destinations",

@@ -24,6 +24,7 @@ from engine.paths import Paths
 from engine.postgres import tools
 from engine.postgres.tools import Toolset
 from engine.service import access, buckets
+from engine.service.apikeys import ApiKeysFacet
 from engine.service.checks import ChecksFacet
 from engine.service.connections import ConnectionsFacet
 from engine.service.destinations import DestinationsFacet
@@ -35,6 +36,7 @@ from engine.service.keys import KeysFacet
 from engine.service.ledger import LedgerFacet
 from engine.service.operators import OperatorsFacet
 from engine.service.reconcile import ReconcileFacet
+from engine.service.requests import RequestsFacet
 from engine.service.restores import RestoresFacet
 from engine.service.retention import RetentionFacet
 from engine.service.scheduler import Scheduler
@@ -89,6 +91,8 @@ class Engine:
         self.schedules = SchedulesFacet(self)
         self.retention = RetentionFacet(self)
         self.reconcile = ReconcileFacet(self)
+        self.apikeys = ApiKeysFacet(self)
+        self.requests = RequestsFacet(self)
         self.worker = WorkerFacet(self)
         self.watch = WatchFacet(self)
         self.operators = OperatorsFacet(self)

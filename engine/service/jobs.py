@@ -25,7 +25,7 @@ class JobsFacet:
     @needs(Role.OPERATOR)
     def checkpoint(self, connection_name: str, *, tag: str | None = None) -> JobView:
         """Ask for a snapshot and its drill, now. Raises ConfigError ``config.not-found``, ``config.invalid``."""
-        _check_tag(tag)
+        check_tag(tag)
         with self._engine.catalog.write() as tx:
             connection = catalogs.connections.by_name(tx, connection_name)
             job = self.queue(tx, JobKind.CHECKPOINT, connection.id, tag=tag)
@@ -142,7 +142,8 @@ def job_view(job: Job, connection: str) -> JobView:
     )
 
 
-def _check_tag(tag: str | None) -> None:
+def check_tag(tag: str | None) -> None:
+    """Raises ConfigError ``config.invalid``."""
     if tag is not None and (not 0 < len(tag) <= 100 or not tag.isprintable()):
         raise ConfigError(
             "config.invalid", "a tag has 1 to 100 printable characters", hint="Choose a shorter, plain tag."

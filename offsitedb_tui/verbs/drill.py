@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from engine.errors import ConfigError
 from engine.model import Failure, JobState
 from engine.model.views import Attempt, JobView
 from engine.service import Engine
@@ -18,10 +20,31 @@ from screens.present_compared import structure_line
 
 
 def checkpoint(
-    name: str, tag: Tag = None, wait: Wait = False, timeout: Timeout = None, as_json: AsJson = False
+    name: str,
+    tag: Tag = None,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    remote: Annotated[
+        str | None,
+        typer.Option("--remote", metavar="URL", help="Ask another machine's server; the key: OFFSITEDB_API_KEY."),
+    ] = None,
+    key_stdin: Annotated[bool, typer.Option("--key-stdin", help="With --remote: read the key from stdin.")] = False,
+    ca_file: Annotated[
+        Path | None, typer.Option("--ca-file", metavar="FILE", help="With --remote: the CA to trust, PEM.")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Take a snapshot of connection NAME now, and drill it."""
+    if remote is not None:
+        from offsitedb_tui.verbs.remotely import checkpoint_at  # late: it loads the HTTP client
+
+        checkpoint_at(
+            remote, name, tag, wait=wait, timeout_s=timeout, key_stdin=key_stdin, ca_file=ca_file, as_json=as_json
+        )
+        return
     with speaking(as_json=as_json) as talk, open_engine() as engine:
+        if key_stdin or ca_file is not None:
+            raise ConfigError("config.usage", "the key and the CA are for a remote server", hint="Say `--remote URL`.")
         _start(engine, engine.jobs.checkpoint(name, tag=tag), talk, wait=wait, timeout_s=timeout)
 
 
