@@ -74,6 +74,9 @@ huey = _create()
 key_store: KeyStore | None = None
 """Set by whoever holds the key in its own process tree (the demo); None means the OS keyring."""
 
+labels: tuple[str, ...] = ()
+"""Networks that this process reaches, besides those of the settings."""
+
 _engine: Engine | None = None
 _lock = threading.Lock()
 
@@ -97,7 +100,7 @@ def _open_engine(threads: int) -> None:
     with _lock:
         if _engine is None:
             _engine = Engine.open(wake=wake, key_store=key_store)
-            _engine.worker.start(threads)
+            _engine.worker.start(threads, labels)
 
 
 def _close_engine() -> None:

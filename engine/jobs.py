@@ -121,13 +121,21 @@ class JobRunner:
     """Runs jobs for one worker process; any number of threads may call :meth:`run`."""
 
     def __init__(
-        self, catalog: Catalog, clock: Clock, work: Mapping[JobKind, Work], *, worker_id: str, lease_s: float
+        self,
+        catalog: Catalog,
+        clock: Clock,
+        work: Mapping[JobKind, Work],
+        *,
+        worker_id: str,
+        lease_s: float,
+        labels: frozenset[str] = frozenset(),
     ) -> None:
         self._catalog = catalog
         self._clock = clock
         self._work = work
         self._worker_id = worker_id
         self._lease_s = lease_s
+        self._labels = labels
         self._lock = threading.Lock()
         self._running: dict[str, CancelToken] = {}
         self._stopping = threading.Event()
@@ -138,7 +146,8 @@ class JobRunner:
         if self._stopping.is_set():
             return None
         with self._catalog.write() as tx:
-            job = catalogs.jobs.claim(tx, job_id, self._worker_id, self._clock.now(), self._lease_s)
+            now = self._clock.now()
+            job = catalogs.jobs.claim(tx, job_id, self._worker_id, now, self._lease_s, self._labels)
         if job is None:
             return None
         token = CancelToken()

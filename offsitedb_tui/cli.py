@@ -15,6 +15,7 @@ from offsitedb_tui.console import in_terminal, leave, run
 from offsitedb_tui.opening import open_engine
 from offsitedb_tui.output import speaking
 from offsitedb_tui.verbs import (
+    catalog,
     check,
     connection,
     destination,
@@ -29,6 +30,7 @@ from offsitedb_tui.verbs import (
     scratch,
     snapshot,
     worker,
+    workers,
 )
 
 app = typer.Typer(
@@ -45,6 +47,7 @@ app.add_typer(key.app, name="key")
 app.add_typer(postgres.app, name="postgres")
 app.add_typer(scratch.app, name="scratch")
 app.add_typer(check.app, name="check")
+app.add_typer(catalog.app, name="catalog")
 app.command("init")(init.init)
 app.command("checkpoint")(drill.checkpoint)
 app.command("drill")(drill.drill)
@@ -54,6 +57,7 @@ app.command("receipt")(receipt.receipt)
 app.command("restore")(restore.restore)
 app.command("restores")(restore.restores)
 app.command("worker")(worker.worker)
+app.command("workers")(workers.workers)
 app.command("doctor")(doctor.doctor)
 
 

@@ -20,7 +20,7 @@ from engine.catalog import (
     watch,
     workers,
 )
-from engine.catalog.database import Catalog
+from engine.catalog.database import Catalog, revision_of
 from engine.catalog.transaction import Tx
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "job_tables",
     "jobs",
     "restores",
+    "revision_of",
     "scratch_servers",
     "snapshots",
     "watch",
