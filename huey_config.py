@@ -11,6 +11,7 @@ import json
 import threading
 from typing import Any
 
+import psycopg
 from huey import Huey
 from huey.consumer import Consumer
 from huey.registry import Message
@@ -23,6 +24,7 @@ from engine.errors import ConfigError
 from engine.service import Engine
 from engine.service.keys import KeyStore
 
+CONNECT_S = 10
 POLL_S = 0.5
 """Longest pause between two looks at an empty queue."""
 
@@ -60,11 +62,29 @@ class OffsiteHuey(Huey):  # type: ignore[misc]  # huey has no types
         return GracefulConsumer(self, **options)
 
 
+def _connect(url: str) -> psycopg.Connection[Any]:
+    """A session of the queue: one whose client fell silent within a transaction ends, and its locks come free."""
+    connection = psycopg.connect(
+        url,
+        autocommit=True,
+        application_name="offsitedb/queue",
+        connect_timeout=CONNECT_S,
+        keepalives_idle=10,
+        keepalives_interval=5,
+        keepalives_count=3,
+        tcp_user_timeout=30_000,
+        prepare_threshold=None,
+    )
+    connection.execute("SET idle_in_transaction_session_timeout = '5s'")
+    connection.execute("SET lock_timeout = '30s'")
+    return connection
+
+
 def _create() -> OffsiteHuey:
     common = {"results": False, "store_none": False, "serializer": IdSerializer(), "utc": True}
     url = database_url()
     if url is not None:
-        return OffsiteHuey("offsitedb", storage_class=PostgresStorage, dsn=url, **common)
+        return OffsiteHuey("offsitedb", storage_class=PostgresStorage, connection=lambda: _connect(url), **common)
     where = places.locate()
     places.make_private(where.home)
     return OffsiteHuey("offsitedb", storage_class=SqliteStorage, filename=str(where.queue), **common)

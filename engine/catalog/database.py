@@ -29,11 +29,17 @@ from engine.errors import CatalogError, ConfigError, Internal
 BUSY_TIMEOUT_S = 10
 """How long a writer waits for another one. Transactions take milliseconds; ten seconds mean that somebody hangs."""
 
+SILENCE_S = 30
+"""A network that swallows everything for this long has lost the connection to PostgreSQL."""
+
 WRITER_LOCK = 0x0FF5_17E0_DB00
 """Key of PostgreSQL's advisory lock that makes writers take turns; any fixed number that nobody else uses will do."""
 
-_IDLE_TRANSACTION_LIMIT = "60s"
-"""PostgreSQL ends a writer that died with its network connection open, so that the lock comes free."""
+_IDLE_TRANSACTION_LIMIT = "5s"
+"""PostgreSQL ends a writer that died with its network connection open, so that the lock comes free.
+
+Shorter than the others wait for the lock: between two statements of a transaction lie microseconds.
+"""
 
 _MODE = "offsitedb_mode"
 
@@ -302,6 +308,10 @@ def _postgres_engine(url: URL) -> Engine:
         pool_pre_ping=True,
         connect_args={
             "connect_timeout": BUSY_TIMEOUT_S,
+            "keepalives_idle": SILENCE_S // 3,
+            "keepalives_interval": SILENCE_S // 6,
+            "keepalives_count": 3,
+            "tcp_user_timeout": SILENCE_S * 1000,
             "application_name": "offsitedb/catalog",
             "prepare_threshold": None,  # prepared statements do not survive a transaction pooler
         },
