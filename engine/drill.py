@@ -7,79 +7,29 @@ lease or a missing master key leave none.
 
 from __future__ import annotations
 
-import secrets
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import replace
 from typing import BinaryIO
 
 from engine import catalog as catalogs
-from engine import proof
 from engine.cancel import CancelToken
 from engine.catalog import Catalog
 from engine.clock import Clock
+from engine.comparing import compare
 from engine.config import DrillSettings, Settings
 from engine.errors import CouldNotVerify, DrillFailed, FormatError, OffsiteError, SourceError, StoreError
-from engine.evidence import chain
-from engine.evidence.receipts import Receipt, write_receipt
+from engine.found import Drilled, Found, register
 from engine.jobs import JobContext
-from engine.model import (
-    CheckResult,
-    ConnectionRecord,
-    DrillRecord,
-    Failure,
-    FingerprintResult,
-    Isolation,
-    Normalised,
-    Skip,
-    Snapshot,
-    SnapshotDetails,
-    TableResult,
-    Timings,
-    Verdict,
-    Versions,
-)
+from engine.model import ConnectionRecord, DrillRecord, Failure, Isolation, Snapshot, SnapshotDetails, Verdict
 from engine.paths import Paths
-from engine.postgres import (
-    asking,
-    cluster,
-    content,
-    extensions,
-    external,
-    isolation,
-    recount,
-    restore,
-    scratch,
-    tools,
-)
+from engine.postgres import cluster, extensions, external, isolation, restore, scratch, tools
 from engine.postgres.external import ExternalServer, Given
 from engine.postgres.tools import Toolset, pick
 from engine.progress import Phase, Progress, Unit
 from engine.snapshot import Keys, Target, check_manifest, open_object
-from engine.version import VERSION
-
-
-@dataclass(slots=True)
-class _Evidence:
-    """What has been learnt so far: whatever ends the drill, this much goes into the receipt."""
-
-    timings: Timings = field(default_factory=Timings)
-    isolation: Isolation = field(default_factory=lambda: Isolation("", "host", "none"))
-    toolset: Toolset | None = None
-    scratch_version: str | None = None
-    settings: dict[str, str] | None = None
-    preloaded: dict[str, str] = field(default_factory=dict)
-    toc_entries: int = 0
-    tables: tuple[TableResult, ...] = ()
-    normalised: tuple[Normalised, ...] = ()
-    skips: tuple[Skip, ...] = ()
-    failures: tuple[Failure, ...] = ()
-    fingerprints: tuple[FingerprintResult, ...] = ()
-    checks: tuple[CheckResult, ...] = ()
-    verdict: Verdict = Verdict.COULD_NOT_VERIFY
 
 
 class Driller:
@@ -115,14 +65,16 @@ class Driller:
         Raises Cancelled, CatalogError and KeyAccessError; every other end is a verdict.
         """
         started_at, began = self._clock.now(), self._clock.monotonic()
-        found = _Evidence()
+        found = Found()
         try:
             with self._limited(context.cancel):
                 self._prove(context, snapshot, target, keys, found, given)
         except (CouldNotVerify, DrillFailed, FormatError, StoreError, SourceError) as e:
             _blame(found, context.cancel.error or e)
         found.timings = replace(found.timings, total_s=round(self._clock.monotonic() - began, 3))
-        return self._register(context, snapshot, connection, target, keys, found, started_at), found.failures
+        drilled = Drilled(context, snapshot, connection, target, started_at)
+        lease_s = self._settings.worker.lease_s
+        return register(self._catalog, self._clock, drilled, found, keys, lease_s), found.failures
 
     def _prove(
         self,
@@ -130,7 +82,7 @@ class Driller:
         snapshot: Snapshot,
         target: Target,
         keys: Keys,
-        found: _Evidence,
+        found: Found,
         given: Given | None,
     ) -> None:
         details = snapshot.details
@@ -160,7 +112,7 @@ class Driller:
     def _server(
         self,
         directory: scratch.ScratchDir,
-        found: _Evidence,
+        found: Found,
         sandbox: isolation.Sandbox,
         context: JobContext,
         snapshot: Snapshot,
@@ -246,7 +198,7 @@ class Driller:
         snapshot: Snapshot,
         server: cluster.ScratchCluster | ExternalServer,
         archive: BinaryIO,
-        found: _Evidence,
+        found: Found,
     ) -> None:
         clock = self._stopwatch(found)
         details, cancel = snapshot.details, context.cancel
@@ -272,20 +224,10 @@ class Driller:
             )
         found.normalised, found.skips, found.failures = outcome.normalised, outcome.skips, outcome.failures
         found.settings = outcome.settings | found.preloaded | {"pg_dump": f"sandbox {details.dump_sandbox}"}
+        with self._catalog.read() as tx:
+            checks = catalogs.checks.list_all(tx, snapshot.connection_id)
         with clock("verify_s"):
-            restored = recount.count_rows(server, outcome.dbname, details.tables, cancel, context.report)
-            found.fingerprints = content.read_back(
-                server, outcome.dbname, details.tables, restored, cancel, context.report
-            )
-            with self._catalog.read() as tx:
-                checks = catalogs.checks.list_all(tx, snapshot.connection_id)
-            found.checks = asking.ask(server, outcome.dbname, checks, cancel)
-        decided = proof.decide(
-            details.tables, snapshot.counts, restored, outcome.skips, outcome.failures, outcome.lost_tables
-        )
-        decided = proof.weigh(decided, found.fingerprints, found.checks)
-        found.verdict, found.tables = decided.verdict, decided.tables
-        found.skips, found.failures = decided.skips, decided.failures
+            compare(server, outcome, snapshot, checks, found, cancel=cancel, on_progress=context.report)
 
     def _tools(self, details: SnapshotDetails, given: Given | None) -> Toolset:
         """Programs of the source's own major, the ones that have its extensions first. Raises CouldNotVerify.
@@ -324,7 +266,7 @@ class Driller:
         finally:
             timer.cancel()
 
-    def _stopwatch(self, found: _Evidence) -> Callable[[str], AbstractContextManager[None]]:
+    def _stopwatch(self, found: Found) -> Callable[[str], AbstractContextManager[None]]:
         @contextmanager
         def watch(name: str) -> Iterator[None]:
             at = self._clock.monotonic()
@@ -336,91 +278,13 @@ class Driller:
 
         return watch
 
-    def _register(
-        self,
-        context: JobContext,
-        snapshot: Snapshot,
-        connection: ConnectionRecord,
-        target: Target,
-        keys: Keys,
-        found: _Evidence,
-        started_at: datetime,
-    ) -> DrillRecord:
-        """Receipt, event and signed head in one transaction."""
-        drill_id = secrets.token_hex(16)
-        finished_at = self._clock.now()
-        details = snapshot.details
-        version = found.toolset.version if found.toolset is not None else None
-        with self._catalog.write() as tx:
-            receipt = Receipt(
-                drill_id=drill_id,
-                snapshot_id=snapshot.id,
-                connection_id=connection.id,
-                connection_name=connection.name,
-                provider=connection.provider,
-                destination_name=target.destination.name,
-                object_key=snapshot.object_key,
-                artifact_sha256=snapshot.artifact_sha256,
-                size_bytes=snapshot.size_bytes,
-                taken_at=snapshot.taken_at,
-                drilled_at=finished_at,
-                verdict=found.verdict,
-                counts=snapshot.counts,
-                versions=Versions(
-                    details.versions.server, details.versions.pg_dump, version, found.scratch_version, VERSION
-                ),
-                tls=details.tls,
-                role=details.role,
-                superuser=details.superuser,
-                timings=found.timings,
-                scratch_settings=found.settings or {},
-                isolation=found.isolation,
-                tables=found.tables,
-                tables_captured=snapshot.tables,
-                tables_total=details.relations_total,
-                normalised=found.normalised,
-                skips=found.skips,
-                failures=found.failures,
-                not_captured=details.not_captured,
-                toc_entries=found.toc_entries,
-                fingerprints=found.fingerprints,
-                checks=found.checks,
-                previous_receipt_sha256=catalogs.drills.last_receipt_sha256(tx),
-            )
-            text, sha256 = write_receipt(receipt, keys.signer)
-            record = DrillRecord(
-                drill_id,
-                snapshot.id,
-                context.job.id,
-                found.verdict,
-                started_at,
-                finished_at,
-                found.timings.total_s,
-                text,
-                sha256,
-                skips=len(found.skips),
-                summary=proof.summary(found.failures),
-            )
-            catalogs.drills.add(tx, record)
-            catalogs.jobs.renew(tx, context.job.id, context.job.fence, finished_at, self._settings.worker.lease_s)
-            chain.append_event(
-                tx,
-                self._clock,
-                actor=f"job:{context.job.id}",
-                kind="drill.ended",
-                subject=drill_id,
-                data={"snapshot": snapshot.id, "verdict": str(found.verdict), "receipt_sha256": sha256},
-            )
-            chain.sign_head(tx, keys.signer, self._clock)
-        return record
-
 
 def _bounded(settings: DrillSettings, details: SnapshotDetails) -> DrillSettings:
     """The settings with a bound for the scratch directory, from the size of the source where none is set."""
     return replace(settings, max_scratch_bytes=settings.max_scratch_bytes or 4 * details.dump_bytes + (1 << 30))
 
 
-def _needed_at_start(found: _Evidence, details: SnapshotDetails) -> dict[str, str]:
+def _needed_at_start(found: Found, details: SnapshotDetails) -> dict[str, str]:
     """Settings for extensions that must be loaded when the server starts; what this host lacks is said later."""
     assert found.toolset is not None
     names = [e.name for e in details.needs.extensions if tools.has_extension(found.toolset, e.name)]
@@ -428,7 +292,7 @@ def _needed_at_start(found: _Evidence, details: SnapshotDetails) -> dict[str, st
     return found.preloaded
 
 
-def _blame(found: _Evidence, error: OffsiteError) -> None:
+def _blame(found: Found, error: OffsiteError) -> None:
     """The verdict that ``error`` means, with the error as its first failure. Raises it when it is no verdict."""
     if isinstance(error, DrillFailed | CouldNotVerify):
         code = error.code

@@ -305,6 +305,10 @@ CODES: dict[str, tuple[str, str]] = {
         "restored rows differ from captured rows",
         "Read the failures of the drill: `offsitedb snapshot show ID`.",
     ),
+    "drill.structure": (
+        "an object of the copy is missing or not as it was captured",
+        "Take a new checkpoint, keep this artifact, and read the failures of the drill: `offsitedb snapshot show ID`.",
+    ),
     "drill.content": (
         "a table's content in the copy is not what was captured",
         "Take a new checkpoint, keep this artifact, and read the failures of the drill: `offsitedb snapshot show ID`.",

@@ -1,8 +1,8 @@
 """From what a restore showed to one of four verdicts: a pure decision, nothing measured here.
 
-PROVEN: everything captured was restored and every count is equal. PROVEN WITH SKIPS: the data is proven, named objects
-could not be exercised. FAILED: the artifact, the restore or a count is wrong. COULD NOT VERIFY is decided where the
-drill could not run, never here.
+PROVEN: everything captured was restored, every count is equal and no other comparison found a difference. PROVEN WITH
+SKIPS: the data is proven, named objects could not be exercised. FAILED: the artifact, the restore, a count or another
+comparison is wrong. COULD NOT VERIFY is decided where the drill could not run, never here.
 """
 
 from __future__ import annotations
@@ -48,11 +48,14 @@ def decide(
     skips: Sequence[Skip],
     failures: Sequence[Failure],
     lost: Collection[tuple[str, str]] = (),
+    beyond: Sequence[Failure] = (),
+    unread: Sequence[Skip] = (),
 ) -> Proof:
     """Compare every captured table and weigh skips and failures.
 
     ``lost``: captured tables that cannot exist without something that was not captured. Each stands among ``skips``
     with its reason; it has no restored count and is not held against the copy. Without any skip it is.
+    ``beyond``: what other comparisons than that of the counts found; ``unread``: those that could not be made.
     """
     tables = tuple(
         TableResult(t.schema, t.table, t.rows if counts is Counts.EXACT else None, restored.get((t.schema, t.table)))
@@ -60,8 +63,8 @@ def decide(
     )
     excused = lost if skips else ()  # a table that vanished without a word is a difference
     compared = [t for t in tables if (t.schema, t.table) not in excused]
-    wrong = [*failures, *(f for t in compared if (f := _difference(t, counts)) is not None)]
-    named = [*skips, UNCOUNTED] if counts is Counts.NONE else list(skips)
+    wrong = [*failures, *(f for t in compared if (f := _difference(t, counts)) is not None), *beyond]
+    named = [*skips, *unread, *([UNCOUNTED] if counts is Counts.NONE else [])]
     if wrong:
         verdict = Verdict.FAILED
     elif named:

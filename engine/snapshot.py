@@ -32,6 +32,7 @@ from engine.keys.recovery import RecoveryPublic
 from engine.keys.seals import seal_blob
 from engine.keys.wrap import new_dek, unwrap_dek, wrap_dek
 from engine.model import ConnectionRecord, Counts, Destination, Snapshot, SnapshotDetails, TableCount, Versions
+from engine.model.structure import Structure
 from engine.postgres import dump
 from engine.postgres.conninfo import Conninfo
 from engine.postgres.exported import Plan, plan_of
@@ -76,6 +77,7 @@ class _Sealed:
     counts: Counts
     taken_at: datetime
     plan: Plan
+    structure: Structure
 
 
 class SnapshotTaker:
@@ -202,11 +204,12 @@ class SnapshotTaker:
                 dump.finish_dump(child)  # pg_dump's own words say more than the empty stream that it left
                 raise
             tables = counting.result()
+            structure = counting.structure()
             context.cancel.check()
             context.report(Progress(Phase.REGISTER, 0, None, Unit.STEPS, "completing the upload"))
             info = upload.commit()
             assert info.size_bytes == result.size_bytes
-            return _Sealed(result, tables, exported.counts_kind, exported.taken_at, exported.plan)
+            return _Sealed(result, tables, exported.counts_kind, exported.taken_at, exported.plan, structure)
 
     def _describe(
         self,
@@ -241,6 +244,7 @@ class SnapshotTaker:
             superuser=facts.superuser,
             database=facts.database,
             duration_s=round(self._clock.monotonic() - started, 3),
+            structure=sealed.structure,
             dump_sandbox=dump.sandbox_for(source.conninfo).facts.sandbox,
             system_identifier=facts.system_identifier,
         )

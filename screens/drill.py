@@ -57,7 +57,8 @@ class DrillPage(Page):
     MODE = "drill"
     HELP = (
         "What runs now, and what it proved when it ended. A drill fetches the snapshot back from its destination, "
-        "restores it into a throw-away PostgreSQL server and compares the rows of every table with what was captured. "
+        "restores it into a throw-away PostgreSQL server and compares the rows of every table, and every "
+        "index, constraint and other object, with what was captured. "
         "Times behind “usually” are the medians of this connection's earlier proven drills."
     )
     AUTO_FOCUS = "#tables"

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from engine.model import JobKind, JobState, Verdict
 from engine.model.records import JobProgress
-from engine.model.views import JobView
+from engine.model.views import DrillView, JobView
 from engine.model.watch import LiveJob, PhaseTime, TableProgress, Usual
 from screens import present_restore
 from screens.phrase import Phrase, Tone, joined, paragraphs
@@ -22,6 +22,7 @@ from screens.present import (
     tables_text,
     verdict_phrase,
 )
+from screens.present_compared import structure_line
 
 SNAPSHOT_PHASES = ("preflight", "lock", "dump", "register")
 DRILL_PHASES = ("fetch", "scratch", "list", "restore", "verify")
@@ -276,6 +277,7 @@ def _receipt_lines(live: LiveJob) -> list[Phrase]:
     for failure in drill.failures:
         lines.append(Phrase(" ✗ ", Tone.BAD) + Phrase(failure.message) + Phrase(f"  [{failure.code}]", Tone.DIM))
         lines += [Phrase("   → ", Tone.DIM) + line for line in paragraphs(failure.hint) if line]
+    lines += _structure_lines(drill)
     if drill.verdict is Verdict.COULD_NOT_VERIFY:
         lines.append(Phrase("   This says nothing about the snapshot. Mend it, then d drills again.", Tone.DIM))
     lines.append(_timings_line(live))
@@ -293,6 +295,16 @@ def _receipt_lines(live: LiveJob) -> list[Phrase]:
     on = f"PostgreSQL {drill.versions.scratch}" if drill.versions.scratch else ""
     lines.append(Phrase(" ") + joined([Phrase(t, Tone.DIM) for t in (both_times(drill.drilled_at), on, fenced) if t]))
     return lines
+
+
+def _structure_lines(drill: DrillView) -> list[Phrase]:
+    """What was compared besides rows; what differs stands among the failures."""
+    said = structure_line(drill)
+    if said is None:
+        return []
+    line, tone = said
+    glyph = {Tone.GOOD: "✓", Tone.BAD: "✗", Tone.WARN: "!"}.get(tone, "i")
+    return [Phrase(f" {glyph} ", tone) + Phrase(f"structure: {line}")]
 
 
 def _timings_line(live: LiveJob) -> Phrase:

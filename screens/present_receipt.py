@@ -14,6 +14,7 @@ from engine.model.watch import ReceiptView
 from screens.fact import BLANK, Fact, code, named, section, table_line
 from screens.phrase import Phrase, Tone, joined
 from screens.present import both_times, human_bytes, human_rows, human_seconds, verdict_phrase
+from screens.present_compared import structure_facts
 from screens.present_proof import checks_line, content_line
 from screens.present_snapshot import failure_facts, not_captured_facts, objects_text, thing_fact
 
@@ -53,6 +54,7 @@ def receipt_facts(view: ReceiptView, signers: str) -> list[Fact]:
         *_verdict(view, drill),
         *_asked(said),
         *_differing(drill),
+        *structure_facts(drill),
         *_phases(drill),
         *_conditions(drill, said),
         *_things("Skipped", "in the snapshot, but a drill cannot try them", drill.skips),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from engine.catalog.failures import damaged
 from engine.catalog.schema import connections
 from engine.catalog.schema import snapshots as table
 from engine.catalog.transaction import Tx
-from engine.codec import from_json, to_json
+from engine.codec import from_plain, to_json
 from engine.errors import ConfigError
 from engine.model import Counts, Snapshot, SnapshotDetails
 
@@ -60,13 +61,13 @@ def get(tx: Tx, snapshot_id: str) -> Snapshot:
 
 
 def find(tx: Tx, prefix: str) -> list[Snapshot]:
-    """Snapshots whose id begins with ``prefix``, newest first, 20 at the most."""
+    """Snapshots whose id begins with ``prefix``, without structure, newest first, 20 at the most."""
     fits = table.c.id.startswith(prefix.lower(), autoescape=True)
     return _records(tx, select(table).where(fits).order_by(table.c.taken_at.desc()).limit(_FOUND_AT_MOST))
 
 
 def newest(tx: Tx, connection_id: str) -> Snapshot | None:
-    """The connection's snapshot with the highest number."""
+    """The connection's snapshot with the highest number, without its structure."""
     found = _records(
         tx, select(table).where(table.c.connection_id == connection_id).order_by(table.c.seq.desc()).limit(1)
     )
@@ -76,7 +77,10 @@ def newest(tx: Tx, connection_id: str) -> Snapshot | None:
 def list_recent(
     tx: Tx, *, connection_id: str | None = None, limit: int, before: datetime | None = None
 ) -> list[Snapshot]:
-    """At most ``limit`` snapshots, newest first; ``before`` (exclusive, by ``taken_at``) continues a list."""
+    """At most ``limit`` snapshots, newest first, without their structure.
+
+    ``before`` (exclusive, by ``taken_at``) continues a list.
+    """
     query = select(table).order_by(table.c.taken_at.desc(), table.c.seq.desc(), table.c.id).limit(limit)
     if connection_id is not None:
         query = query.where(table.c.connection_id == connection_id)
@@ -106,12 +110,16 @@ def previous_manifest_sha256(tx: Tx, connection_id: str) -> str | None:
 
 
 def _records(tx: Tx, query: Select[Any]) -> list[Snapshot]:
-    return [_record(row) for row in tx.rows(query)]
+    return [_record(row, structure=False) for row in tx.rows(query)]
 
 
-def _record(row: Row[Any]) -> Snapshot:
+def _record(row: Row[Any], *, structure: bool = True) -> Snapshot:
+    """``structure`` False leaves it out: it is most of the text, and a list of snapshots does not need it."""
     try:
-        details = from_json(SnapshotDetails, row.details)
+        plain = json.loads(row.details)
+        if not structure and isinstance(plain, dict):
+            plain.pop("structure", None)
+        details = from_plain(SnapshotDetails, plain)
     except ValueError as e:
         raise damaged(f"snapshot {row.id}", str(e)) from e
     return Snapshot(

@@ -20,7 +20,10 @@ class StructureObject:
 
 @dataclass(frozen=True, slots=True)
 class SequenceState:
-    """Where a sequence stood at capture. ``owner_max``: the greatest value in the column that owns it, if any."""
+    """Where a sequence stood at capture. ``owner_max``: the greatest value in the column that owns it.
+
+    Where the sequence stood behind that before the dump, or no such value is known: where it stood.
+    """
 
     name: str
     last_value: int | None
@@ -34,6 +37,8 @@ class Structure:
 
     objects: tuple[StructureObject, ...]
     sequences: tuple[SequenceState, ...] = ()
+    unread: str = ""
+    """Why it is empty, where it could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,8 @@ class StructureDifference:
 class StructureResult:
     counts: tuple[StructureCount, ...]
     differences: tuple[StructureDifference, ...]
+    not_compared: str = ""
+    """Why both are empty, where nothing was compared."""
 
 
 @dataclass(frozen=True, slots=True)

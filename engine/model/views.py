@@ -18,6 +18,7 @@ from engine.model.proof import (
 )
 from engine.model.records import JobError, JobKind, JobProgress, JobState
 from engine.model.source import Check, NotCaptured
+from engine.model.structure import StructureResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,8 @@ class DrillView:
     skips: tuple[Skip, ...]
     failures: tuple[Failure, ...]
     receipt_sha256: str
+    structure: StructureResult | None = None
+    """None: the drill ended before it was compared, or is older than this comparison."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from types import TracebackType
 from engine.cancel import CancelToken
 from engine.clock import Clock
 from engine.errors import OffsiteError, SourceError
-from engine.model import Isolation, TableCount
+from engine.model import Isolation, Structure, TableCount
 from engine.postgres import passfile
 from engine.postgres.conninfo import Conninfo
 from engine.postgres.export import ATTEMPTS, open_exporter
@@ -203,7 +203,8 @@ class Counting:
         self._child = child
         self._cancel = cancel
         self._stop = threading.Event()
-        self._result: tuple[TableCount, ...] = ()
+        self._result: tuple[TableCount, ...] | None = None
+        self._structure: Structure | None = None
         self._error: OffsiteError | None = None
         self._thread = threading.Thread(target=self._run, name="row-counts", daemon=True)
 
@@ -228,10 +229,17 @@ class Counting:
         self._thread.join()
         self.check()
         self._exported.ping()
+        assert self._result is not None
         return self._result
+
+    def structure(self) -> Structure:
+        """What the dump holds besides rows; to be asked after :meth:`result`. Raises SourceError."""
+        assert self._structure is not None
+        return self._exported.structure_after(self._structure)
 
     def _run(self) -> None:
         try:
+            self._structure = self._exported.structure()
             self._result = self._exported.count(self._cancel, fingerprint=self._fingerprint)
             while not self._stop.wait(_PING_S):
                 self._exported.ping()

@@ -18,11 +18,12 @@ from psycopg import sql
 
 from engine.cancel import CancelToken
 from engine.errors import SourceError
-from engine.model import Counts, Inventory, ServerFacts, TableCount, TableEntry
+from engine.model import Counts, Inventory, ServerFacts, Structure, TableCount, TableEntry
 from engine.postgres import content
 from engine.postgres.conninfo import Conninfo
 from engine.postgres.inventory import dump_flags
 from engine.postgres.session import Connection, translate
+from engine.postgres.structure import read_again, read_structure, why_unread
 
 _NARROW = """
 SELECT DISTINCT ON (c.oid) n.nspname::text, c.relname::text, a.attname::text
@@ -95,6 +96,37 @@ class ExportedSnapshot:
             rows = self._count_copied(entry, column) if column is not None else self._count(entry, is_group)
             counts.append(TableCount(entry.schema, entry.table, rows, entry.only_rows, is_group))
         return self._with_content(counts, narrow, cancel) if fingerprint else tuple(counts)
+
+    def structure(self) -> Structure:
+        """What the dump holds besides rows. Where it cannot be told, it says why: a comparison is lost and no backup.
+
+        Raises SourceError ``pg.snapshot-lost``.
+        """
+        inventory = self.plan.inventory
+        counted = [(t.schema, t.table) for t in inventory.tables]
+        if self.snapshot_id is None:
+            return Structure((), unread="the source could not export a snapshot to read it in")
+        with self._translated():
+            try:
+                return read_structure(self._conn, inventory.sequences, counted)
+            except (psycopg.Error, UnicodeDecodeError) as e:
+                if self._conn.broken or self._conn.closed:
+                    raise
+                return Structure((), unread=why_unread("at the source", e))
+        raise AssertionError
+
+    def structure_after(self, taken: Structure) -> Structure:
+        """``taken``, looked at again once the dump has ended. Raises SourceError ``pg.snapshot-lost``."""
+        if taken.unread:
+            return taken
+        with self._translated():
+            try:
+                return read_again(self._conn, taken)
+            except (psycopg.Error, UnicodeDecodeError) as e:
+                if self._conn.broken or self._conn.closed:
+                    raise
+                return Structure((), unread=why_unread("at the source after the dump", e))
+        raise AssertionError
 
     def ping(self) -> None:
         """Prove that the session, and with it the snapshot, is alive. Raises SourceError ``pg.snapshot-lost``."""

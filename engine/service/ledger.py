@@ -105,4 +105,5 @@ class LedgerFacet:
             skips=receipt.skips,
             failures=receipt.failures,
             receipt_sha256=drill.receipt_sha256,
+            structure=receipt.structure,
         )

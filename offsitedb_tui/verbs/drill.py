@@ -14,6 +14,7 @@ from offsitedb_tui.opening import open_engine
 from offsitedb_tui.options import AsJson, Tag, Timeout, Wait
 from offsitedb_tui.output import Talk, speaking
 from screens.present import count_rows, human_bytes, ledger_line, ledger_row, visible
+from screens.present_compared import structure_line
 
 
 def checkpoint(
@@ -78,6 +79,9 @@ def show_attempt(attempt: Attempt, talk: Talk) -> None:
         for missing in snapshot.not_captured:
             talk.show(f"  not captured: {missing.kind} {visible(missing.name)}: {visible(missing.reason)}")
     if drill is not None:
+        structure = structure_line(drill)
+        if structure is not None:
+            talk.show(f"  structure: {visible(structure[0])}")
         for skip in drill.skips:
             talk.show(f"  skipped: {skip.kind} {visible(skip.name)}: {visible(skip.reason)}")
         for failure in drill.failures:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from engine.errors import FormatError
 from engine.model import Verdict
+from engine.model.views import DrillView
 from engine.model.watch import DrillLine, ReceiptView
 from engine.service.outfile import new_file
 from offsitedb_tui.opening import open_engine
@@ -16,6 +18,7 @@ from offsitedb_tui.options import AsJson
 from offsitedb_tui.output import Talk, speaking
 from offsitedb_tui.verbs.drill import show_counts
 from screens.present import GLYPHS, human_bytes, human_seconds, ledger_line, visible
+from screens.present_compared import difference_text, kinds_text, structure_line
 from screens.present_proof import checks_line, content_line
 from screens.present_receipt import signed
 
@@ -82,6 +85,7 @@ def show_receipt(found: ReceiptView, talk: Talk) -> None:
         ("isolation", f"user {drill.isolation.user}, network {drill.isolation.network}, {drill.isolation.sandbox}"),
         ("restore", _timings(found)),
         ("coverage", f"{snapshot.tables} of {snapshot.tables_in_source} tables, {snapshot.rows:,} rows"),
+        *_structure_lines(drill),
         *((name, line[0]) for name, line in said if line is not None),
         ("signature", "holds"),
         ("chain", "names the receipt before it" if found.chained else "does NOT name the receipt before it"),
@@ -97,6 +101,19 @@ def show_receipt(found: ReceiptView, talk: Talk) -> None:
     for failure in drill.failures:
         talk.show(f"  ✗ {visible(failure.message)}")
     show_counts(found.attempt, talk)
+
+
+def _structure_lines(drill: DrillView) -> Iterator[tuple[str, str]]:
+    """How many objects are equal, of which kinds, and those that are not."""
+    said = structure_line(drill)
+    if said is None:
+        return
+    yield "structure", said[0]
+    if drill.structure is not None:
+        if drill.structure.counts:
+            yield "", kinds_text(drill.structure)
+        for difference in drill.structure.differences:
+            yield "", f"✗ {difference_text(difference)}"
 
 
 def _timings(found: ReceiptView) -> str:
