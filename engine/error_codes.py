@@ -146,6 +146,22 @@ CODES: dict[str, tuple[str, str]] = {
         "pg_dump ended with an error",
         "Read pg_dump's message above; `offsitedb connection preflight NAME` looks for the causes that we know.",
     ),
+    "pg.damaged": (
+        "the source itself is damaged: something in it cannot be read",
+        "Keep the older snapshots, check the disk of the database server, and look for the rows with the SQL of the message.",
+    ),
+    "pg.timeout": (
+        "a timeout that the server sets for our role ended the backup",
+        "Run as an administrator: `ALTER ROLE name SET statement_timeout = 0;`, and the same for the timeout that the message names.",
+    ),
+    "pg.resources": (
+        "the database server ran out of disk, memory or locks",
+        "Read the message: it names what ran out and the setting that raises it.",
+    ),
+    "pg.conflict": (
+        "a standby cancelled the backup to go on replaying",
+        "Set hot_standby_feedback = on at the standby, or back up the primary.",
+    ),
     "pg.snapshot-lost": (
         "the session that held the snapshot was lost before the dump ended",
         "Run the checkpoint again; if it happens again look for a pooler or firewall that closes idle connections.",
@@ -323,7 +339,7 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "drill.locale-missing": (
         "a locale or ICU collation of the source is not available on this host",
-        "Generate the locale (`locale-gen`), or use PostgreSQL packages with ICU on the drill host.",
+        "Generate the locale (`localedef -i LANGUAGE -f CODESET NAME`), or use PostgreSQL packages with ICU on the drill host.",
     ),
     "drill.tool-missing": (
         "the PostgreSQL server of the source's major is not on this host",

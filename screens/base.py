@@ -26,7 +26,7 @@ from engine.service import CancelToken, Engine, Initialised
 from screens import present
 from screens.calls import Calls
 from screens.messages import Answered
-from screens.phrase import Phrase, Tone, paragraphs
+from screens.phrase import Phrase, Tone, next_steps
 from screens.widgets.bar import Bar, Question
 from screens.widgets.nav import Nav
 from screens.widgets.say import Say
@@ -274,6 +274,6 @@ class Sheet(Face[T]):
 def error_lines(error: OffsiteError) -> tuple[Phrase, ...]:
     """What went wrong, its notes, and what to do next."""
     notes = tuple(Phrase(f"  {note}", Tone.DIM) for note in getattr(error, "__notes__", ()))
-    hint = tuple(Phrase("  → ", Tone.DIM) + line for line in paragraphs(error.hint)) if error.hint else ()
+    hint = next_steps(error.hint, "  ")
     first = Phrase("✗ ", Tone.BAD) + Phrase(error.message) + Phrase(f"  [{error.code}]", Tone.DIM)
     return (first, *notes, *hint)

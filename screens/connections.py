@@ -19,7 +19,7 @@ from screens import present
 from screens import present_connections as words
 from screens.base import Page
 from screens.forms.connection import AddConnection, EditConnection
-from screens.phrase import Phrase, Tone
+from screens.phrase import Phrase, Tone, next_steps
 from screens.widgets.bar import Question, confirm
 from screens.widgets.findings import Findings
 from screens.widgets.lines import Lines
@@ -61,6 +61,9 @@ class ConnectionsPage(Page):
         Binding(
             "t", "targets", "targets", show=False, id="connections.targets", tooltip="How old its newest proof may be"
         ),
+        Binding(
+            "o", "proving", "proof", show=False, id="connections.proving", tooltip="Checks, content, the drills' server"
+        ),
         Binding("x", "remove", "remove", show=False, id="connections.remove", tooltip="Forget it; its snapshots stay"),
         Binding(
             "tab", "other", "findings", show=False, id="connections.other", priority=True, tooltip="The other half"
@@ -93,7 +96,7 @@ class ConnectionsPage(Page):
         yield Say(id="empty")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action in ("edit", "look_at", "targets", "remove") and self.is_mounted and self.item is None:
+        if action in ("edit", "look_at", "targets", "proving", "remove") and self.is_mounted and self.item is None:
             return False
         return super().check_action(action, parameters)
 
@@ -198,7 +201,7 @@ class ConnectionsPage(Page):
             self._show_item()
 
         def unknown(error: OffsiteError) -> None:
-            board.show(Phrase(" ✗ ", Tone.BAD) + Phrase(error.message), Phrase("   → ", Tone.DIM) + Phrase(error.hint))
+            board.show(Phrase(" ✗ ", Tone.BAD) + Phrase(error.message), *next_steps(error.hint, "   "))
 
         self.call(f"detail {name}", lambda _token: self.engine.connections.show(name), known, unknown, keep=True)
 
@@ -309,6 +312,21 @@ class ConnectionsPage(Page):
             return self.engine.connections.set_targets(name, proof_s=proof_s, restore_s=restore_s)
 
         self.call("targets", verb, set_)
+
+    def action_proving(self) -> None:
+        """What its drills compare, where, and the operator's checks."""
+        from screens.proving import ProvingSheet  # late: seldom needed
+
+        name = self.connection_in_focus()
+        if name is None:
+            return
+
+        def back(_none: None) -> None:
+            self._details.pop(name, None)
+            self._show_item()
+
+        newest = self._newest.get(name)
+        self.app.push_screen(ProvingSheet(name, newest.rows if newest is not None else None), back)
 
     def action_remove(self) -> None:
         name = self.connection_in_focus()

@@ -123,6 +123,9 @@ def suggested_name(address: str) -> str:
     return found[1] if found else ""
 
 
+_PROVING = Phrase("; o: content, server, checks", Tone.DIM)
+
+
 def detail_lines(found: ConnectionDetail, headline: Headline, now: datetime) -> tuple[Phrase, ...]:
     """What is known of a connection without asking its database."""
     connection = found.connection
@@ -135,6 +138,7 @@ def detail_lines(found: ConnectionDetail, headline: Headline, now: datetime) -> 
         ("on the way", tls_phrase(found.sslmode, seen)),
         ("backups go to", Phrase(connection.destination)),
         ("drills use", Phrase(f"server {connection.scratch}" if connection.scratch else "clusters of their own")),
+        ("they compare", Phrase("rows and content" if connection.fingerprint else "rows") + _PROVING),
         ("targets", targets_phrase(headline.proof_target_s, headline.restore_target_s)),
         ("last looked at", Phrase(tested)),
     ]
@@ -196,7 +200,7 @@ def code_lines(groups: Sequence[str], columns: int = 5) -> tuple[Phrase, ...]:
 
 def _finding(check: Check) -> Finding:
     glyph, tone = _LOOKS[check.status]
-    what = "the SQL" if not (check.fix_sql or "").startswith(("offsitedb", "apt", "locale-gen")) else "the command"
+    what = "the SQL" if not (check.fix_sql or "").startswith(("offsitedb", "apt", "localedef")) else "the command"
     return Finding(Phrase(f"{glyph} ", tone) + Phrase(check.detail), check.fix_sql or "", what)
 
 

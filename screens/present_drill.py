@@ -10,7 +10,8 @@ from engine.model.records import JobProgress
 from engine.model.views import DrillView, JobView
 from engine.model.watch import LiveJob, PhaseTime, TableProgress, Usual
 from screens import present_restore
-from screens.phrase import Phrase, Tone, joined, paragraphs
+from screens.fact import harmless
+from screens.phrase import Phrase, Tone, joined, next_steps
 from screens.present import (
     both_times,
     clock_time,
@@ -276,7 +277,7 @@ def _receipt_lines(live: LiveJob) -> list[Phrase]:
     lines = [Phrase(" ") + joined([verdict, count, f"{rows:,} rows", f"restored in {human_seconds(drill.restore_s)}"])]
     for failure in drill.failures:
         lines.append(Phrase(" ✗ ", Tone.BAD) + Phrase(failure.message) + Phrase(f"  [{failure.code}]", Tone.DIM))
-        lines += [Phrase("   → ", Tone.DIM) + line for line in paragraphs(failure.hint) if line]
+        lines += next_steps(failure.hint, "   ")
     lines += _structure_lines(drill)
     if drill.verdict is Verdict.COULD_NOT_VERIFY:
         lines.append(Phrase("   This says nothing about the snapshot. Mend it, then d drills again.", Tone.DIM))
@@ -338,8 +339,8 @@ def _without_verdict(job: JobView, now: datetime, *, has_snapshot: bool) -> list
 def _error_lines(job: JobView) -> list[Phrase]:
     if job.error is None:
         return []
-    hint = [Phrase("   → ", Tone.DIM) + line for line in paragraphs(job.error.hint) if line]
-    return [Phrase("   ") + Phrase(job.error.message) + Phrase(f"  [{job.error.code}]", Tone.DIM), *hint]
+    said = Phrase("   ") + Phrase(job.error.message) + Phrase(f"  [{job.error.code}]", Tone.DIM)
+    return [said, *next_steps(job.error.hint, "   ")]
 
 
 def _things(n: int) -> str:
@@ -358,7 +359,7 @@ def error_text(live: LiveJob) -> str | None:
     if not found and live.job.error is not None:
         found = [(live.job.error.message, live.job.error.code, live.job.error.hint)]
     texts = [f"{message} [{code}]" + (f"\n{hint}" if hint else "") for message, code, hint in found]
-    return "\n".join([*texts, f"job {live.job.id}"]) if texts else None
+    return harmless("\n".join([*texts, f"job {live.job.id}"])) if texts else None
 
 
 def log_lines(live: LiveJob) -> tuple[Phrase, ...]:

@@ -16,9 +16,13 @@ from screens.sections.base import Section
 from screens.sections.destinations import DestinationsSection
 from screens.sections.host import LookSection, ToolsSection, WorkersSection
 from screens.sections.key import KeySection
+from screens.sections.scratch import ScratchSection
 from screens.widgets.tabs import Tabs
 
-SECTIONS: tuple[type[Section], ...] = (DestinationsSection, KeySection, WorkersSection, ToolsSection, LookSection)
+SECTIONS: tuple[type[Section], ...] = (
+    *(DestinationsSection, KeySection, WorkersSection, ToolsSection),
+    *(ScratchSection, LookSection),
+)
 
 
 class SettingsPage(Page):

@@ -16,7 +16,8 @@ from engine.service.postgres import DEFAULT_ROLE, grant_recipe
 from offsitedb_tui.opening import open_engine
 from offsitedb_tui.options import AsJson
 from offsitedb_tui.output import Talk, speaking
-from screens.present import human_bytes, human_seconds, visible
+from screens.present import human_bytes, visible
+from screens.present_proving import fingerprint_cost
 
 app = typer.Typer(no_args_is_help=True, help="The databases that are protected.")
 
@@ -29,7 +30,6 @@ RestoreTarget = Annotated[
     str | None, typer.Option("--restore-target", metavar="TIME", help="How long a restore may take: 90s, 15min, none.")
 ]
 T = TypeVar("T")
-_FINGERPRINT_S_PER_GB = 5.5
 GLYPHS = {CheckStatus.OK: "✓", CheckStatus.INFO: "i", CheckStatus.WARN: "!", CheckStatus.FAIL: "✗"}
 
 
@@ -107,7 +107,7 @@ def edit(
             view = engine.scratch.use(name, None if scratch == "none" else scratch)
         if fingerprint is not None:
             if fingerprint:
-                talk.say(_fingerprint_cost(engine.connections.newest_size(name)))
+                talk.say(fingerprint_cost(engine.connections.newest_size(name)))
             view = engine.connections.set_fingerprint(name, wanted=fingerprint)
         if worker_label is not None:
             view = engine.connections.set_worker_label(name, None if worker_label == "none" else worker_label)
@@ -239,6 +239,7 @@ def _targets(view: ConnectionView) -> str:
     )
 
 
+<<<<<<< HEAD
 def _workers(view: ConnectionView) -> str:
     return f"workers with the label {view.worker_label}" if view.worker_label is not None else "any worker"
 
@@ -255,6 +256,8 @@ def _fingerprint_cost(size: int | None) -> str:
     )
 
 
+=======
+>>>>>>> main
 def _explaining(talk: Talk, act: Callable[[], T]) -> T:
     """Run ``act``; when preflight refuses, show its findings before the error."""
     try:

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from engine.model import JobState
+from engine.model import Failure, JobState
 from engine.model.views import Attempt, JobView
 from engine.service import Engine
 from offsitedb_tui.follow import follow
 from offsitedb_tui.opening import open_engine
 from offsitedb_tui.options import AsJson, Tag, Timeout, Wait
-from offsitedb_tui.output import Talk, speaking
+from offsitedb_tui.output import Talk, hint_lines, speaking
 from screens.present import count_rows, human_bytes, ledger_line, ledger_row, visible
 from screens.present_compared import structure_line
 
@@ -85,12 +85,18 @@ def show_attempt(attempt: Attempt, talk: Talk) -> None:
         for skip in drill.skips:
             talk.show(f"  skipped: {skip.kind} {visible(skip.name)}: {visible(skip.reason)}")
         for failure in drill.failures:
-            talk.show(f"  ✗ {visible(failure.message)}")
-            if failure.hint:
-                talk.show(f"    → {visible(failure.hint)}")
+            show_failure(failure, talk)
     elif error is not None:
         talk.say(f"error: {visible(error.message)}  [{error.code}]")
-        talk.say(f"  → {visible(error.hint)}")
+        for line in hint_lines(error.hint):
+            talk.say(f"  {line}")
+
+
+def show_failure(failure: Failure, talk: Talk) -> None:
+    """What went wrong and what to do next, SQL line by line as it can be pasted."""
+    talk.show(f"  ✗ {visible(failure.message)}")
+    for line in hint_lines(failure.hint):
+        talk.show(f"    {line}")
 
 
 def show_counts(attempt: Attempt, talk: Talk) -> None:

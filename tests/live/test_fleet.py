@@ -102,7 +102,9 @@ def wait_ended(field: Field, engine: Engine, jobs: list[str], deadline_s: float)
         waiting = [view for view in map(engine.jobs.get, jobs) if not view.state.ended]
         logs = [f"{log.parent.name}: {log.read_text()[-4000:]}" for log in field.place.root.glob("*/worker.log")]
         raise AssertionError(
-            "\n".join((str(e), *f"{len(waiting)} wait", *map(str, waiting[:5]), *map(str, engine.workers.list()), *logs))
+            "\n".join(
+                (str(e), *f"{len(waiting)} wait", *map(str, waiting[:5]), *map(str, engine.workers.list()), *logs)
+            )
         ) from e
 
 

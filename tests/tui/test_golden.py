@@ -18,6 +18,7 @@ SCENES: dict[str, tuple[str, ...]] = {
     "ledger-filter": ("slash", *"warehouse"),
     "ledger-checkpoint": ("c",),
     "connections": ("2",),
+    "proving": ("2", "down", "o"),
     "snapshots": ("3",),
     "drill": ("4",),
     "reports": ("5",),
@@ -34,6 +35,9 @@ _PLACE = re.compile(r"/tmp/odb-\w{8}")
 @pytest.mark.parametrize("name", SCENES)
 def test_screen(history: History, name: str, size: tuple[int, int]) -> None:
     acme(history)
+    if name == "proving":
+        history.engine.checks.add("prod-api", "enough-orders", "SELECT count(*) FROM public.orders", ">=1000000")
+        history.engine.checks.add("prod-api", "no-orphans", "SELECT count(*) FROM auth.users WHERE id IS NULL", "0")
     shown: list[str] = []
 
     async def scene() -> None:
