@@ -239,25 +239,10 @@ def _targets(view: ConnectionView) -> str:
     )
 
 
-<<<<<<< HEAD
 def _workers(view: ConnectionView) -> str:
     return f"workers with the label {view.worker_label}" if view.worker_label is not None else "any worker"
 
 
-def _fingerprint_cost(size: int | None) -> str:
-    """What reading the content of every table takes."""
-    rate = f"{_FINGERPRINT_S_PER_GB:g} CPU seconds per GB of table data, at the source and again in each drill"
-    if size is None:
-        return f"this costs {rate}"
-    seconds = human_seconds(size / 1e9 * _FINGERPRINT_S_PER_GB)
-    return (
-        f"this costs {rate}: at most about {seconds} on each side for the {human_bytes(size)} that the database had"
-        " at its last snapshot"
-    )
-
-
-=======
->>>>>>> main
 def _explaining(talk: Talk, act: Callable[[], T]) -> T:
     """Run ``act``; when preflight refuses, show its findings before the error."""
     try:
