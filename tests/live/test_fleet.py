@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -29,16 +30,19 @@ from tests.fixtures.proxy import Proxy
 CONNECTIONS = 12
 JOBS = 60
 LEASE_S = 3
+DUMP_BYTES_PER_S = 300_000.0
+HARDLY = 20_000.0
+"""Bytes a second of a dump that does not end while somebody watches."""
 
 
 @contextmanager
-def worker(place: Place, host: str, catalog: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+def worker(place: Place, host: str, catalog: str, *options: str, threads: int = 1) -> Iterator[subprocess.Popen[bytes]]:
     """A worker with a home of its own, on the catalog at this URL."""
     home = place.root / host
     home.mkdir(mode=0o700)
     (home / "config.toml").write_text(f"[worker]\nlease_s = {LEASE_S}\ngrace_s = 2\n")
     fds: tuple[int, ...] = ()
-    argv = [sys.executable, "-m", "offsitedb_tui", "worker", "--workers", "2", *options]
+    argv = [sys.executable, "-m", "offsitedb_tui", "worker", "--workers", str(threads), *options]
     if place.held is not None:
         fds = (place.held.to_memory_file(),)
         argv = [sys.executable, "-m", "offsitedb_tui.demo.held", str(fds[0])]
@@ -77,6 +81,12 @@ def fleet(field: Field, server: Admin, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 def alive(engine: Engine) -> list[WorkerView]:
     return [w for w in engine.workers.list() if w.alive]
+
+
+def port_of(url: str) -> int:
+    port = urlsplit(url).port
+    assert port is not None
+    return port
 
 
 def wait_workers(engine: Engine, n: int) -> None:
@@ -124,21 +134,24 @@ def holder(engine: Engine, job_id: str) -> str | None:
 def test_one_killed_and_one_cut_off(field: Field, server: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(field)
     with ExitStack() as stack:
-        slow = stack.enter_context(throttled(field, 300_000.0))  # saves the connection `shop`
-        field.engine.connections.add("shop2", "here", at_port(field.url, slow.port))
+        one = stack.enter_context(throttled(field, DUMP_BYTES_PER_S))  # saves the connection `shop`
+        two = stack.enter_context(Proxy("127.0.0.1", port_of(field.url)))
+        field.engine.connections.add("shop2", "here", at_port(field.url, two.port))
+        two.slow(DUMP_BYTES_PER_S)
         small = _small_sources(stack, field, server)
         engine, url = stack.enter_context(fleet(field, server, monkeypatch))
-        port = int(url.rsplit(":", 1)[1].split("/")[0])
-        wire = stack.enter_context(Proxy("127.0.0.1", port))
+        wire = stack.enter_context(Proxy("127.0.0.1", port_of(url)))
 
         doomed = stack.enter_context(worker(field.place, "one", url))
         wait_workers(engine, 1)
         (first,) = queue(engine, ["shop"])
         wait_until(lambda: in_dump(engine, first), "the first job to dump")
+        one.slow(HARDLY)
         stack.enter_context(worker(field.place, "two", at_port(url, wire.port)))
         wait_workers(engine, 2)
         (second,) = queue(engine, ["shop2"])
         wait_until(lambda: in_dump(engine, second), "the second job to dump")
+        two.slow(HARDLY)
         deaf = holder(engine, second)
         assert deaf != holder(engine, first)
 
@@ -149,8 +162,9 @@ def test_one_killed_and_one_cut_off(field: Field, server: Admin, monkeypatch: py
         doomed.kill()
         doomed.wait()
         wire.stop()
-        slow.slow(None)
-        stack.enter_context(worker(field.place, "three", url))
+        one.slow(None)
+        two.slow(None)
+        stack.enter_context(worker(field.place, "three", url, threads=2))
         wait_ended(field, engine, jobs, 240)
 
         wire.go()  # what the one that was cut off still believes counts for nothing, and it is a worker again
@@ -168,8 +182,8 @@ def test_one_killed_and_one_cut_off(field: Field, server: Admin, monkeypatch: py
             made = [snapshot.job_id for snapshot in catalogs.snapshots.list_recent(tx, limit=1000)]
             objects = {snapshot.object_key for snapshot in catalogs.snapshots.list_recent(tx, limit=1000)}
         assert sorted(made) == sorted(job.id for job in ended)  # each once
-        stored = lambda: {str(p.relative_to(field.place.destination)) for p in _artifacts(field.place.destination)}  # noqa: E731
-        wait_until(lambda: stored() == objects, f"what was half done to go: {stored() ^ objects}")
+        folder = field.place.destination
+        wait_until(lambda: artifacts(folder) == objects, f"what was half done to go: {artifacts(folder) ^ objects}")
 
 
 @pytest.mark.slow
@@ -197,8 +211,10 @@ def test_a_connection_can_ask_for_a_worker_that_reaches_it(
         assert holder(engine, waiting.id) == inside.id
 
 
-def _artifacts(folder: Path) -> list[Path]:
-    return [p for p in folder.rglob("*.odb*") if p.is_file()] + list(folder.rglob(".partial-*"))
+def artifacts(folder: Path) -> set[str]:
+    """Keys of all artifacts at a destination, half-written files included."""
+    found = [*(p for p in folder.rglob("*.odb") if p.is_file()), *folder.rglob(".partial-*")]
+    return {str(p.relative_to(folder)) for p in found}
 
 
 def _small_sources(stack: ExitStack, field: Field, server: Admin) -> list[str]:
