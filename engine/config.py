@@ -23,6 +23,8 @@ class WorkerSettings:
     """A job whose worker has not renewed its lease for this long belongs to nobody."""
     grace_s: float = 10.0
     """How long a stopping worker lets running jobs go on before it puts them back in the queue."""
+    labels: tuple[str, ...] = ()
+    """Networks that this host reaches: connections that ask for one of them are for its workers, too."""
 
 
 @dataclass(frozen=True, slots=True)

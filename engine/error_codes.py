@@ -333,6 +333,10 @@ CODES: dict[str, tuple[str, str]] = {
         "the catalog is damaged",
         "Restore the catalog from a copy; the artifacts and manifests at the destinations are not affected.",
     ),
+    "catalog.moved": (
+        "the catalog was moved to another database",
+        "Set OFFSITEDB_DATABASE_URL to where it was moved, as `catalog migrate` said.",
+    ),
     "catalog.fenced": ("another worker has taken this job over", "Nothing is lost: the other worker settles the job."),
     "api.unreachable": (
         "the remote server cannot be reached, or what answers there is not the checkpoint API",

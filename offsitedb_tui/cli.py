@@ -17,6 +17,7 @@ from offsitedb_tui.opening import open_engine
 from offsitedb_tui.output import speaking
 from offsitedb_tui.verbs import (
     apikey,
+    catalog,
     check,
     connection,
     destination,
@@ -35,6 +36,7 @@ from offsitedb_tui.verbs import (
     serve,
     snapshot,
     worker,
+    workers,
 )
 
 app = typer.Typer(
@@ -55,6 +57,7 @@ app.add_typer(schedule.app, name="schedule")
 app.add_typer(retention.app, name="retention")
 app.add_typer(operator.app, name="operator")
 app.add_typer(apikey.app, name="apikey")
+app.add_typer(catalog.app, name="catalog")
 app.command("init")(init.init)
 app.command("checkpoint")(drill.checkpoint)
 app.command("drill")(drill.drill)
@@ -66,6 +69,7 @@ app.command("restores")(restore.restores)
 app.command("reconcile")(retention.reconcile)
 app.command("worker")(worker.worker)
 app.command("serve")(serve.serve)
+app.command("workers")(workers.workers)
 app.command("doctor")(doctor.doctor)
 app.command("login")(operator.login)
 app.command("logout")(operator.logout)

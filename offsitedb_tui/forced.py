@@ -19,6 +19,7 @@ VARIABLE = "SSH_ORIGINAL_COMMAND"
 _ALL: tuple[str, ...] = ()
 ALLOWED: dict[str, tuple[str, ...]] = {
     "apikey": ("list", "revoke"),
+    "catalog": ("show",),
     "check": ("add", "list", "remove"),
     "checkpoint": _ALL,
     "connection": _ALL,
@@ -37,6 +38,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "retention": _ALL,
     "schedule": _ALL,
     "scratch": _ALL,
+    "workers": _ALL,
     "snapshot": ("show", "verify", "drift", "download", "pin", "unpin"),
 }
 """First words, and what may follow them; an empty list: anything."""

@@ -154,11 +154,19 @@ def operator_lines(found: Sequence[OperatorView], actor: str) -> tuple[Phrase, .
 
 
 def worker_cells(w: WorkerView, now: datetime) -> tuple[Phrase, ...]:
-    """State, host, process, threads, since, last heard of."""
+    """State, host, process, jobs of threads, labels, since, last heard of."""
     state = Phrase("● alive", Tone.GOOD) if w.alive else Phrase("✗ gone", Tone.BAD)
     heard = "now" if w.alive else human_age((now - w.heartbeat_at).total_seconds())
     since = f"{w.started_at.astimezone():%m-%d %H:%M}"
-    return state, Phrase(w.host), Phrase(str(w.pid)), Phrase(str(w.threads)), Phrase(since), Phrase(heard, Tone.DIM)
+    return (
+        state,
+        Phrase(w.host),
+        Phrase(str(w.pid)),
+        Phrase(f"{w.jobs}/{w.threads}"),
+        Phrase(", ".join(w.labels), Tone.DIM),
+        Phrase(since),
+        Phrase(heard, Tone.DIM),
+    )
 
 
 def worker_lines(workers: Sequence[WorkerView]) -> tuple[Phrase, ...]:

@@ -26,6 +26,7 @@ MARKED: dict[str, tuple[Role, bool]] = {
     "connections.remove": (Role.OPERATOR, True),
     "connections.set_fingerprint": (Role.OPERATOR, False),
     "connections.set_targets": (Role.OPERATOR, False),
+    "connections.set_worker_label": (Role.OPERATOR, False),
     "connections.test": (Role.OPERATOR, False),
     "connections.try_out": (Role.OPERATOR, False),
     "destinations.add_bucket": (Role.ADMIN, False),
@@ -40,6 +41,7 @@ MARKED: dict[str, tuple[Role, bool]] = {
     "keys.confirm_with": (Role.ADMIN, False),
     "keys.master_text": (Role.ADMIN, True),
     "keys.restore": (Role.ADMIN, True),
+    "move.to": (Role.ADMIN, True),
     "operators.add": (Role.ADMIN, True),
     "operators.change_password": (Role.VIEWER, True),
     "operators.disable": (Role.ADMIN, True),
@@ -82,6 +84,7 @@ READING = {
     *("reconcile.last", "reconcile.recent", "retention.deletions", "retention.paused", "retention.plan"),
     *("retention.removal", "retention.removals", "retention.show", "retention.why"),
     *("schedules.list", "schedules.next", "schedules.preview", "schedules.show"),
+    *("move.show", "workers.check_label", "workers.list"),
     *("scratch.list", "scratch.names", "snapshots.drift", "snapshots.resolve", "snapshots.restore_command"),
     *("snapshots.show", "watch.job", "watch.overview", "watch.revision", "watch.usual", "worker.any_alive"),
 }

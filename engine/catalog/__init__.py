@@ -29,7 +29,7 @@ from engine.catalog import (
     watch,
     workers,
 )
-from engine.catalog.database import Catalog
+from engine.catalog.database import Catalog, revision_of
 from engine.catalog.transaction import Tx
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "removals",
     "restores",
     "retention",
+    "revision_of",
     "schedules",
     "scratch_servers",
     "sessions",

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, Select, Update, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, Update, and_, exists, func, insert, or_, select, update
 
 from engine.catalog import job_tables
 from engine.catalog.failures import damaged
-from engine.catalog.schema import job_log
+from engine.catalog.schema import connections, job_log
 from engine.catalog.schema import jobs as table
 from engine.catalog.transaction import Tx
 from engine.codec import from_json, to_json
@@ -110,10 +110,26 @@ def open_of(tx: Tx, kind: JobKind, connection_id: str) -> Job | None:
     return found[0] if found else None
 
 
-def claim(tx: Tx, job_id: str, worker_id: str, now: datetime, lease_s: float) -> Job | None:
+def running_by_worker(tx: Tx) -> dict[str, int]:
+    """How many jobs each worker runs."""
+    query = select(table.c.worker_id, func.count().label("n")).where(table.c.state == JobState.RUNNING.value)
+    return {row.worker_id: int(row.n) for row in tx.rows(query.group_by(table.c.worker_id)) if row.worker_id}
+
+
+def labelled(tx: Tx, labels: Collection[str], limit: int) -> list[str]:
+    """Ids of queued jobs whose connection asks for one of ``labels``, oldest first."""
+    query = select(table.c.id).join(connections, connections.c.id == table.c.connection_id)
+    wanted = query.where(table.c.state == JobState.QUEUED.value, connections.c.worker_label.in_(labels))
+    return [row.id for row in tx.rows(wanted.order_by(table.c.created_at, table.c.id).limit(limit))]
+
+
+def claim(
+    tx: Tx, job_id: str, worker_id: str, now: datetime, lease_s: float, labels: Collection[str] = ()
+) -> Job | None:
     """Take a queued or blocked job for ``worker_id`` until ``now`` + ``lease_s`` seconds, with a new fence.
 
-    None when there is nothing to take: held by another, ended, unknown, or another checkpoint of the connection runs.
+    None when there is nothing to take: held by another, ended, unknown, another checkpoint of the connection runs, or
+    the connection asks for a worker with a label that is not among ``labels``.
     """
     other = table.alias("other")
     taken = exists().where(
@@ -125,6 +141,7 @@ def claim(tx: Tx, job_id: str, worker_id: str, now: datetime, lease_s: float) ->
         update(table)
         .where(table.c.id == job_id, table.c.state.in_(_CLAIMABLE))
         .where(or_(table.c.kind != JobKind.CHECKPOINT.value, ~taken))
+        .where(~exists().where(connections.c.id == table.c.connection_id, _out_of_reach(labels)))
         .values(
             state=JobState.RUNNING.value,
             fence=table.c.fence + 1,
@@ -293,6 +310,11 @@ def read_log(tx: Tx, job_id: str, *, after: int = 0, limit: int = 1000) -> list[
     """At most ``limit`` lines of the job's log that follow line ``after``, oldest first."""
     query = select(job_log).where(job_log.c.job_id == job_id, job_log.c.n > after).order_by(job_log.c.n).limit(limit)
     return [LogLine(n=row.n, at=row.at, level=row.level, text=row.text) for row in tx.rows(query)]
+
+
+def _out_of_reach(labels: Collection[str]) -> ColumnElement[bool]:
+    label = connections.c.worker_label
+    return and_(label.is_not(None), label.not_in(labels))
 
 
 def _mine(job_id: str, fence: int) -> Update:

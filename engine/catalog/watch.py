@@ -110,6 +110,7 @@ def standings(tx: Tx, *, connection_id: str | None = None) -> list[Standing]:
                 proof_target_s=row.proof_target_s,
                 restore_target_s=row.restore_target_s,
                 fingerprint=row.fingerprint,
+                worker_label=row.worker_label,
                 scratch_server_id=row.scratch_server_id,
             ),
             row.newest_proven_at,

@@ -34,6 +34,7 @@ from engine.service.installation import Initialised, actor, initialise, make_pla
 from engine.service.jobs import JobsFacet
 from engine.service.keys import KeysFacet
 from engine.service.ledger import LedgerFacet
+from engine.service.moving import MoveFacet
 from engine.service.operators import OperatorsFacet
 from engine.service.reconcile import ReconcileFacet
 from engine.service.requests import RequestsFacet
@@ -45,6 +46,7 @@ from engine.service.scratch import ScratchFacet
 from engine.service.snapshots import SnapshotsFacet
 from engine.service.watch import WatchFacet
 from engine.service.worker import WorkerFacet
+from engine.service.workers import WorkersFacet
 from engine.storage.base import Storage
 from engine.storage.opening import open_destination
 from engine.storage.s3.address import Timeouts
@@ -94,6 +96,8 @@ class Engine:
         self.apikeys = ApiKeysFacet(self)
         self.requests = RequestsFacet(self)
         self.worker = WorkerFacet(self)
+        self.workers = WorkersFacet(self)
+        self.move = MoveFacet(self)
         self.watch = WatchFacet(self)
         self.operators = OperatorsFacet(self)
 

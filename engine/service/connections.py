@@ -25,6 +25,7 @@ from engine.preflight import Preflight
 from engine.redact import holding
 from engine.service.access import needs
 from engine.service.durations import duration_text
+from engine.service.labels import check_label
 
 if TYPE_CHECKING:
     from engine.service import Engine
@@ -150,6 +151,20 @@ class ConnectionsFacet:
             self._event(tx, "connection.fingerprint-set", record.id, name, {"wanted": "yes" if wanted else "no"})
             return self.view(tx, catalogs.connections.get(tx, record.id))
 
+    @needs(Role.OPERATOR)
+    def set_worker_label(self, name: str, label: str | None) -> ConnectionView:
+        """Only workers that bear ``label`` run the connection's jobs; None: any worker.
+
+        Raises ConfigError ``config.not-found``, ``config.invalid``.
+        """
+        if label is not None:
+            check_label(label)
+        with self._engine.catalog.write() as tx:
+            record = catalogs.connections.by_name(tx, name)
+            catalogs.connections.set_worker_label(tx, record.id, label)
+            self._event(tx, "connection.worker-label-set", record.id, name, {"label": label or "any"})
+            return self.view(tx, catalogs.connections.get(tx, record.id))
+
     def newest_size(self, name: str) -> int | None:
         """Bytes of the database when its newest snapshot was taken; None: there is none."""
         with self._engine.catalog.read() as tx:
@@ -259,6 +274,7 @@ def _connection(standing: Standing, destination: str, scratch: str | None) -> Co
         restore_target_s=record.restore_target_s,
         scratch=scratch,
         fingerprint=record.fingerprint,
+        worker_label=record.worker_label,
     )
 
 

@@ -73,13 +73,19 @@ def edit(
         bool | None,
         typer.Option("--fingerprint/--no-fingerprint", help="Compare the content of every table, not only its rows."),
     ] = None,
+    worker_label: Annotated[
+        str | None,
+        typer.Option(
+            "--worker-label", metavar="L", help="Only workers with this label run its jobs; none: any worker."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Change what is given; what a snapshot depends on is tested before it is saved."""
     with speaking(as_json=as_json) as talk, open_engine() as engine:
         targets = proof_target is not None or restore_target is not None
         tested = url_stdin or ask_url or destination is not None or accept_empty is not None
-        if not (tested or targets or scratch is not None or fingerprint is not None):
+        if not (tested or targets) and (scratch, fingerprint, worker_label) == (None, None, None):
             raise ConfigError(
                 "config.invalid",
                 "nothing to change",
@@ -103,6 +109,8 @@ def edit(
             if fingerprint:
                 talk.say(fingerprint_cost(engine.connections.newest_size(name)))
             view = engine.connections.set_fingerprint(name, wanted=fingerprint)
+        if worker_label is not None:
+            view = engine.connections.set_worker_label(name, None if worker_label == "none" else worker_label)
         talk.document({"connection": view, "preflight": found})
         if found is not None:
             show_preflight(found, talk)
@@ -110,6 +118,8 @@ def edit(
             talk.show(f"targets: {_targets(view)}")
         if scratch is not None:
             talk.show(f"drills restore into {view.scratch or 'a cluster of their own'}")
+        if worker_label is not None:
+            talk.show(f"its jobs are for {_workers(view)}")
         if fingerprint is not None:
             content = "compared from the next checkpoint on" if fingerprint else "not compared"
             talk.show(f"content of every table: {content}")
@@ -154,6 +164,8 @@ def show(name: str, as_json: AsJson = False) -> None:
         talk.show(f"  targets      {_targets(found.connection)}")
         if found.connection.scratch is not None:
             talk.show(f"  drills       restore into scratch server {found.connection.scratch}")
+        if found.connection.worker_label is not None:
+            talk.show(f"  jobs         are for {_workers(found.connection)}")
         if found.connection.fingerprint:
             talk.show("  content      of every table is compared")
         for note in found.notes:
@@ -225,6 +237,10 @@ def _targets(view: ConnectionView) -> str:
         f"age of the newest proof {duration_text(view.proof_target_s)}"
         f" · restore time {duration_text(view.restore_target_s)}"
     )
+
+
+def _workers(view: ConnectionView) -> str:
+    return f"workers with the label {view.worker_label}" if view.worker_label is not None else "any worker"
 
 
 def _explaining(talk: Talk, act: Callable[[], T]) -> T:
