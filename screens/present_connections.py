@@ -144,6 +144,8 @@ def detail_lines(found: ConnectionDetail, headline: Headline, now: datetime) -> 
         ("targets", targets_phrase(headline.proof_target_s, headline.restore_target_s, headline.target_by_schedule)),
         ("last looked at", Phrase(tested)),
     ]
+    if connection.worker_label is not None:
+        rows.append(("jobs are for", Phrase(f"workers with the label {connection.worker_label}")))
     if connection.accept_empty:
         rows.append(("accepted", Phrase("! a source of which no row can be read", Tone.WARN)))
     rows += [("note", Phrase(note)) for note in found.notes]

@@ -31,7 +31,10 @@ def how_lines(view: ConnectionView) -> tuple[Phrase, ...]:
     """The two choices above the checks."""
     server = Phrase(f"server {view.scratch}" if view.scratch else "a cluster of its own on this host, each time")
     content = "rows counted, and the content of every table compared" if view.fingerprint else "rows counted"
-    return field("Restores into", server), field("Compares", content)
+    workers = (
+        (field("Jobs are for", f"workers with the label {view.worker_label}"),) if view.worker_label is not None else ()
+    )
+    return field("Restores into", server), field("Compares", content), *workers
 
 
 def check_cells(check: OperatorCheck) -> tuple[Phrase, ...]:

@@ -1,4 +1,4 @@
-"""What the drills of a connection compare, and on which server. What it costs stands there before it is chosen."""
+"""What the drills of a connection compare, where, and by whose hands. What it costs is said before it is chosen."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from engine.service import CancelToken
 from screens import present_proving as words
 from screens.forms.form import Form, FormBody, button
 from screens.phrase import Phrase, Tone
-from screens.widgets.fields import Choice, Field
+from screens.widgets.fields import Choice, Field, Text
 
 
 class ProvingForm(Form[str | None]):
@@ -22,7 +22,8 @@ class ProvingForm(Form[str | None]):
     HELP = (
         "Content: a fingerprint of every table is taken with the snapshot and compared after each restore, so that a "
         "changed value is found, too. Server: drills make a cluster of their own on this host; a server that was given "
-        "to them (page 6, Scratch) is for what this host lacks, such as an extension."
+        "to them (page 6, Scratch) is for what this host lacks, such as an extension. Worker label: only workers that "
+        "were started with it (`offsitedb worker --label L`) run this connection's jobs."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+t", "submit", "save", key_display="^t", id="proving.save", tooltip="From the next one on"),
@@ -40,6 +41,8 @@ class ProvingForm(Form[str | None]):
         with FormBody():
             yield Field("Compare", content, id="content")
             yield Field("Restore into", Choice(words.scratch_choices(())), id="server")
+            label = Text(self._view.worker_label or "", placeholder="any worker")
+            yield Field("Worker label", label, id="label")
             with Horizontal(classes="buttons"):
                 yield button("Save", "submit")
 
@@ -64,6 +67,7 @@ class ProvingForm(Form[str | None]):
             server.say(Phrase("no server was given to drills; page 6, Scratch, adds one", Tone.DIM))
 
     def submit(self) -> None:
+        label = self.field("label").text.strip()
         view, server, wanted = self._view, self.field("server").text, self.field("content").text == "yes"
 
         def save(_token: CancelToken) -> list[str]:
@@ -74,6 +78,9 @@ class ProvingForm(Form[str | None]):
             if server != (view.scratch or ""):
                 self.engine.scratch.use(view.name, server or None)
                 said.append(f"drills use {f'server {server}' if server else 'clusters of their own'}")
+            if label != (view.worker_label or ""):
+                self.engine.connections.set_worker_label(view.name, label or None)
+                said.append(f"jobs are for {f'workers with the label {label}' if label else 'any worker'}")
             return said
 
         self.call("try", save, self._saved)

@@ -126,6 +126,25 @@ def test_content_is_switched_on_after_its_cost_was_shown(history: History) -> No
     play(history, scene)
 
 
+def test_a_connection_asks_for_workers_with_a_label(history: History) -> None:
+    acme(history)
+
+    async def scene(pilot: Pilot[None]) -> None:
+        await sheet(pilot, "prod-api")
+        await pilot.press("e")
+        await until(pilot, lambda: isinstance(pilot.app.screen, ProvingForm), "the form")
+        await until_shown(pilot, "no server was given to drills")
+        await pilot.press("tab", "tab", *"Up", "ctrl+t")
+        await until_shown(pilot, "cannot be a label")
+        await pilot.press("backspace", "backspace", *"vpc-1", "ctrl+t")
+        await until_shown(pilot, "jobs are for workers with the label vpc-1")
+        assert history.engine.connections.get("prod-api").worker_label == "vpc-1"
+        await pilot.press("escape")
+        await until_shown(pilot, "workers with the label vpc-1")
+
+    play(history, scene)
+
+
 @pytest.fixture(scope="module")
 def driller(toolset: Toolset) -> Iterator[str]:
     """The string of a role that drills may use, on a server of its own."""
