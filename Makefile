@@ -30,6 +30,7 @@ format: .venv/.dev
 
 bench: .venv/.dev
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.schedules
 
 lock: .venv/.dev
 	$(PIP) install -q uv

@@ -18,6 +18,7 @@ from huey.serializer import Serializer
 from huey.storage import PostgresStorage, SqliteStorage
 
 from engine import paths as places
+from engine.catalog import queue
 from engine.config import database_url
 from engine.errors import ConfigError
 from engine.service import Engine
@@ -64,7 +65,7 @@ def _create() -> OffsiteHuey:
     common = {"results": False, "store_none": False, "serializer": IdSerializer(), "utc": True}
     url = database_url()
     if url is not None:
-        return OffsiteHuey("offsitedb", storage_class=PostgresStorage, dsn=url, **common)
+        return OffsiteHuey("offsitedb", storage_class=PostgresStorage, connection=lambda: queue.connect(url), **common)
     where = places.locate()
     places.make_private(where.home)
     return OffsiteHuey("offsitedb", storage_class=SqliteStorage, filename=str(where.queue), **common)
@@ -73,6 +74,9 @@ def _create() -> OffsiteHuey:
 huey = _create()
 key_store: KeyStore | None = None
 """Set by whoever holds the key in its own process tree (the demo); None means the OS keyring."""
+
+labels: tuple[str, ...] = ()
+"""Networks that this process reaches, besides those of the settings."""
 
 _engine: Engine | None = None
 _lock = threading.Lock()
@@ -97,7 +101,7 @@ def _open_engine(threads: int) -> None:
     with _lock:
         if _engine is None:
             _engine = Engine.open(wake=wake, key_store=key_store)
-            _engine.worker.start(threads)
+            _engine.worker.start(threads, labels)
 
 
 def _close_engine() -> None:

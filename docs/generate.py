@@ -26,6 +26,8 @@ PREFIXES: tuple[tuple[str, type[OffsiteError]], ...] = (
     ("job.still-running", errors.StillRunning),
     ("access.", errors.AccessDenied),
     ("alert.", errors.AlertFailed),
+    ("api.unreachable", errors.CatalogError),
+    ("api.", errors.ConfigError),
     ("job.", errors.Cancelled),
     ("internal.", errors.Internal),
 )

@@ -23,6 +23,8 @@ class WorkerSettings:
     """A job whose worker has not renewed its lease for this long belongs to nobody."""
     grace_s: float = 10.0
     """How long a stopping worker lets running jobs go on before it puts them back in the queue."""
+    labels: tuple[str, ...] = ()
+    """Networks that this host reaches: connections that ask for one of them are for its workers, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,25 @@ class KeyringSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AccessSettings:
+    service_user: bool = False
+    """The account belongs to the service and people arrive through sshd: no token and no file is kept for anybody."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    keep_alive_after_s: float = 10.0
+    """A blocking request that takes longer gets a first blank, so that no proxy on the way cuts it."""
+    keep_alive_every_s: float = 15.0
+    longest_wait_s: float = 3600.0
+    """How long a blocking request is answered at the latest; the checkpoint goes on."""
+    connections: int = 256
+    """How many clients may be connected at the same time."""
+    requests_per_minute: int = 120
+    """Of one API key."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     snapshot: SnapshotSettings = field(default_factory=SnapshotSettings)
@@ -70,6 +91,8 @@ class Settings:
     postgres: PostgresSettings = field(default_factory=PostgresSettings)
     bucket: BucketSettings = field(default_factory=BucketSettings)
     keyring: KeyringSettings = field(default_factory=KeyringSettings)
+    access: AccessSettings = field(default_factory=AccessSettings)
+    api: ApiSettings = field(default_factory=ApiSettings)
 
 
 def load(path: Path) -> Settings:
@@ -113,6 +136,11 @@ def _check_ranges(settings: Settings, name: str) -> None:
         ("bucket.connect_timeout_s", settings.bucket.connect_timeout_s, 0.1, 600),
         ("bucket.answer_timeout_s", settings.bucket.answer_timeout_s, 1, 3600),
         ("keyring.timeout_s", settings.keyring.timeout_s, 0.1, 300),
+        ("api.keep_alive_after_s", settings.api.keep_alive_after_s, 0, 60),
+        ("api.keep_alive_every_s", settings.api.keep_alive_every_s, 0.1, 60),
+        ("api.longest_wait_s", settings.api.longest_wait_s, 1, 86400),
+        ("api.connections", settings.api.connections, 1, 10_000),
+        ("api.requests_per_minute", settings.api.requests_per_minute, 1, 100_000),
     )
     for key, value, low, high in limits:
         if not low <= value <= high:

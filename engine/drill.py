@@ -250,6 +250,7 @@ class Driller:
             raise CouldNotVerify(
                 "drill.tool-missing",
                 f"PostgreSQL {toolset.version} is below the security floor, and strict mode refuses it",
+                hint="Update the PostgreSQL packages of this host; `offsitedb doctor` shows the floor.",
             )
         return toolset
 

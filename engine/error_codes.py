@@ -18,9 +18,21 @@ CODES: dict[str, tuple[str, str]] = {
         "a connection string that cannot be used",
         "Paste the direct or session-pooler connection string of the database, for example `postgresql://reader:…@host:5432/dbname`.",
     ),
+    "config.cron": (
+        "a schedule that cannot be used",
+        "Write `hourly`, `every 6 h`, `daily at 03:00`, `weekly on sunday at 03:00`, `monthly on 1 at 03:00`, or a cron with five fields such as `0 3 * * 1-5`.",
+    ),
+    "config.zone": (
+        "a time zone that nobody knows",
+        "Write a name of the tz database, such as `Europe/Berlin`, `America/New_York` or `UTC`.",
+    ),
     "config.home": (
         "the installation's directories cannot be made or used",
         "Set OFFSITEDB_HOME (and OFFSITEDB_RUNTIME) to directories that this user may write to.",
+    ),
+    "config.password": (
+        "this cannot be a password",
+        "Take at least 15 characters that are not what everybody tries first: four or five words of your own do well.",
     ),
     "config.name-taken": ("the name is in use", "Choose another name, or remove the old one first."),
     "config.not-found": (
@@ -57,6 +69,26 @@ CODES: dict[str, tuple[str, str]] = {
     "config.apprise": (
         "the Apprise library is not installed",
         "Install the extra: `pip install 'offsitedb[apprise]'`, for the worker, too.",
+    ),
+    "api.request": (
+        "a request to the checkpoint API that cannot be understood",
+        "Compare it with `GET /openapi.json` of the server, or with docs/API.md.",
+    ),
+    "api.idempotency": (
+        "an Idempotency-Key was given to another request before",
+        "Send a new key with each new checkpoint that is wanted.",
+    ),
+    "api.listen": (
+        "the checkpoint API cannot listen there",
+        "Give another `--listen HOST:PORT` or `--unix PATH`; beyond this machine it needs `--cert FILE --key FILE`.",
+    ),
+    "api.address": (
+        "the address of a remote server cannot be used",
+        "Give the server's base URL, as in `--remote https://backups.example.org`; the key belongs in OFFSITEDB_API_KEY.",
+    ),
+    "api.no-key": (
+        "there is no API key to present",
+        "Set OFFSITEDB_API_KEY, or pipe the key in with `--key-stdin`; `offsitedb apikey create NAME` makes one on the server.",
     ),
     # -- PartialResult (3)
     "partial.some-failed": (
@@ -154,6 +186,22 @@ CODES: dict[str, tuple[str, str]] = {
         "pg_dump ended with an error",
         "Read pg_dump's message above; `offsitedb connection preflight NAME` looks for the causes that we know.",
     ),
+    "pg.damaged": (
+        "the source itself is damaged: something in it cannot be read",
+        "Keep the older snapshots, check the disk of the database server, and look for the rows with the SQL of the message.",
+    ),
+    "pg.timeout": (
+        "a timeout that the server sets for our role ended the backup",
+        "Run as an administrator: `ALTER ROLE name SET statement_timeout = 0;`, and the same for the timeout that the message names.",
+    ),
+    "pg.resources": (
+        "the database server ran out of disk, memory or locks",
+        "Read the message: it names what ran out and the setting that raises it.",
+    ),
+    "pg.conflict": (
+        "a standby cancelled the backup to go on replaying",
+        "Set hot_standby_feedback = on at the standby, or back up the primary.",
+    ),
     "pg.snapshot-lost": (
         "the session that held the snapshot was lost before the dump ended",
         "Run the checkpoint again; if it happens again look for a pooler or firewall that closes idle connections.",
@@ -178,6 +226,14 @@ CODES: dict[str, tuple[str, str]] = {
     "store.missing": (
         "the object is not at the destination",
         "Somebody removed it; `offsitedb snapshot verify ID` shows what is left.",
+    ),
+    "store.removed": (
+        "the snapshot's object is gone: removed by retention, or found missing",
+        "Choose another snapshot: `offsitedb ledger` shows which are there.",
+    ),
+    "store.disagrees": (
+        "what lies at the destination is not what the ledger says",
+        "Read the list above, take a checkpoint of each connection it names, then find out who changed the destination.",
     ),
     "store.exists": ("an object with this key is there already", "Nothing was overwritten; run the checkpoint again."),
     "store.full": ("the destination has no room left", "Make room at the destination, then run the checkpoint again."),
@@ -285,7 +341,15 @@ CODES: dict[str, tuple[str, str]] = {
         "the catalog is damaged",
         "Restore the catalog from a copy; the artifacts and manifests at the destinations are not affected.",
     ),
+    "catalog.moved": (
+        "the catalog was moved to another database",
+        "Set OFFSITEDB_DATABASE_URL to where it was moved, as `catalog migrate` said.",
+    ),
     "catalog.fenced": ("another worker has taken this job over", "Nothing is lost: the other worker settles the job."),
+    "api.unreachable": (
+        "the remote server cannot be reached, or what answers there is not the checkpoint API",
+        "Check the URL, the network and the server's certificate (`--ca-file`); on its machine `offsitedb serve` runs it.",
+    ),
     # -- PreflightFailed (60)
     "preflight.failed": (
         "preflight found something that must be mended first",
@@ -327,7 +391,7 @@ CODES: dict[str, tuple[str, str]] = {
     ),
     "drill.locale-missing": (
         "a locale or ICU collation of the source is not available on this host",
-        "Generate the locale (`locale-gen`), or use PostgreSQL packages with ICU on the drill host.",
+        "Generate the locale (`localedef -i LANGUAGE -f CODESET NAME`), or use PostgreSQL packages with ICU on the drill host.",
     ),
     "drill.tool-missing": (
         "the PostgreSQL server of the source's major is not on this host",
@@ -380,6 +444,14 @@ CODES: dict[str, tuple[str, str]] = {
     # -- AccessDenied (80)
     "access.login": ("user or password is wrong", "Try again, or ask an admin to reset the password."),
     "access.role": ("the operator's role does not allow this", "Ask an admin."),
+    "access.key": (
+        "the API key is missing, mistyped, expired or revoked",
+        "Send `Authorization: Bearer odb_live_…`; on the server `offsitedb apikey list` says which keys are good.",
+    ),
+    "access.scope": (
+        "the API key may not do this",
+        "Make a key that may: `offsitedb apikey create NAME --scope …`.",
+    ),
     "access.rate-limited": ("too many failures", "Wait, then try again."),
     # -- AlertFailed (90)
     "alert.refused": (
@@ -405,6 +477,21 @@ CODES: dict[str, tuple[str, str]] = {
     "alert.failed": (
         "the service did not take the alert",
         "Check the URL as Apprise wants it, then run `offsitedb alerts test NAME`.",
+    ),
+    "access.login-required": ("nobody is logged in", "Log in: `offsitedb login`."),
+    "access.session-ended": ("the session has ended", "Log in again: `offsitedb login`."),
+    "access.confirm": (
+        "this needs your password once more",
+        "Log in again with `offsitedb login`, and repeat the command within five minutes.",
+    ),
+    "access.disabled": ("this operator is disabled", "Ask an admin: `offsitedb operator enable NAME`."),
+    "access.last-admin": (
+        "nobody else could look after the operators any more",
+        "Make somebody else an admin first: `offsitedb operator role NAME admin`.",
+    ),
+    "access.not-here": (
+        "this cannot be done through the service account",
+        "Do it on the host itself, as the service account; docs/SERVICE-USER.md lists what works over SSH.",
     ),
     # -- Cancelled (130)
     "job.cancelled": ("the job was cancelled", "Nothing was kept; start it again when you want."),

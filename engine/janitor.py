@@ -30,6 +30,9 @@ RETRY_BLOCKED_S = 30.0
 """How often a job that waits for the master key looks whether it is there."""
 SWEEP_EVERY_S = 24 * 3600.0
 """How often every destination is looked through for uploads that nobody will finish; and when a worker starts."""
+FORGET_S = 24 * 3600.0
+"""A worker that was not heard of for this long is written off, wherever it ran."""
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 SWEEP_AGAIN_S = 1800.0
 """How long after a sweep that could not reach every destination the next one comes."""
 
@@ -71,7 +74,8 @@ class Janitor:
         now = self._clock.now()
         with self._catalog.read() as tx:
             open_ = [w for w in catalogs.workers.list_all(tx) if w.stopped_at is None]
-        dead = [w for w in open_ if not is_alive(self._paths.home, w)]
+        silent = [w for w in open_ if (now - w.heartbeat_at).total_seconds() > FORGET_S]
+        dead = [w for w in open_ if w in silent or not is_alive(self._paths.home, w)]
         with self._catalog.write() as tx:
             for worker in dead:
                 catalogs.workers.stop(tx, worker.id, now)
@@ -161,10 +165,30 @@ def hold_worker_lock(home: Path, worker_id: str) -> int:
     return fd
 
 
+def worker_place(home: Path) -> str:
+    """The directory of the locked files, as the kernel knows it since it was started: equal for those who share it.
+
+    Two hosts may bear one name, and two installations on one host may share a catalog: neither can test the other's
+    locks.
+    """
+    directory = worker_lock(home, "any").parent.stat()
+    try:
+        boot = _BOOT.read_text().strip()
+    except OSError:
+        boot = "-"
+    return f"{boot}:{directory.st_dev}:{directory.st_ino}"
+
+
 def is_alive(home: Path, worker: Worker) -> bool:
-    """False when ``worker`` ran on this machine and its lock is free; True otherwise: then its leases decide."""
+    """False when ``worker`` kept its lock in this home and it is free; True otherwise: then its leases decide."""
     if worker.host != socket.gethostname():
         return True
+    if worker.place is not None:
+        try:
+            if worker.place != worker_place(home):
+                return True
+        except FileNotFoundError:  # no worker ever ran here
+            return True
     try:
         fd = os.open(worker_lock(home, worker.id), os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:

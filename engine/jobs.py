@@ -121,13 +121,21 @@ class JobRunner:
     """Runs jobs for one worker process; any number of threads may call :meth:`run`."""
 
     def __init__(
-        self, catalog: Catalog, clock: Clock, work: Mapping[JobKind, Work], *, worker_id: str, lease_s: float
+        self,
+        catalog: Catalog,
+        clock: Clock,
+        work: Mapping[JobKind, Work],
+        *,
+        worker_id: str,
+        lease_s: float,
+        labels: frozenset[str] = frozenset(),
     ) -> None:
         self._catalog = catalog
         self._clock = clock
         self._work = work
         self._worker_id = worker_id
         self._lease_s = lease_s
+        self._labels = labels
         self._lock = threading.Lock()
         self._running: dict[str, CancelToken] = {}
         self._stopping = threading.Event()
@@ -138,7 +146,8 @@ class JobRunner:
         if self._stopping.is_set():
             return None
         with self._catalog.write() as tx:
-            job = catalogs.jobs.claim(tx, job_id, self._worker_id, self._clock.now(), self._lease_s)
+            now = self._clock.now()
+            job = catalogs.jobs.claim(tx, job_id, self._worker_id, now, self._lease_s, self._labels)
         if job is None:
             return None
         token = CancelToken()
@@ -192,7 +201,8 @@ class JobRunner:
             context.end_phase()
         progress, lines = context.take_news()
         record = None if error is None else JobError(error.code, error.message, error.hint, error.exit_status)
-        try:
+
+        def write() -> JobState:
             with self._catalog.write() as tx:
                 for level, text in lines:
                     catalogs.jobs.append_log(tx, job.id, now, level, text)
@@ -204,14 +214,31 @@ class JobRunner:
                 state = _end_state(error)
                 catalogs.jobs.settle(tx, job.id, job.fence, state, error=record, drill_id=outcome.drill_id, now=now)
                 return state
-        except CatalogError as e:
-            if e.code == "catalog.fenced":
-                return None  # another worker holds the job and will settle it
-            raise
+
+        return self._insist(write)
+
+    def _insist(self, write: Callable[[], JobState]) -> JobState | None:
+        """Try again for as long as a lease lasts: what a job came to is not lost to a catalog that is busy.
+
+        None when another worker holds the job meanwhile, and will settle it.
+        """
+        until = self._clock.monotonic() + self._lease_s
+        while True:
+            try:
+                return write()
+            except CatalogError as e:
+                if e.code == "catalog.fenced":
+                    return None
+                if not e.retry or self._clock.monotonic() > until or self._stopping.wait(HEARTBEAT_S):
+                    raise
 
 
 class _Heartbeat:
-    """Renews the lease, writes progress and turns a cancel request into a cancelled token, twice a second."""
+    """Renews the lease, writes progress and turns a cancel request into a cancelled token, twice a second.
+
+    A second thread looks at the clock alone: where the catalog neither answers nor fails, the first one hangs, and by
+    the time that the lease is over somebody else may hold the job.
+    """
 
     def __init__(self, catalog: Catalog, clock: Clock, context: JobContext, lease_s: float) -> None:
         self._catalog = catalog
@@ -219,27 +246,37 @@ class _Heartbeat:
         self._context = context
         self._lease_s = lease_s
         self._stop = threading.Event()
+        self._renewed = clock.monotonic()
         self._thread = threading.Thread(target=self._beat, name=f"heartbeat-{context.job.id[:8]}", daemon=True)
+        self._watch = threading.Thread(target=self._look_at_clock, name=f"lease-{context.job.id[:8]}", daemon=True)
 
     def __enter__(self) -> _Heartbeat:
         self._thread.start()
+        self._watch.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._stop.set()
         self._thread.join()
+        self._watch.join()
+
+    def _look_at_clock(self) -> None:
+        while not self._stop.wait(HEARTBEAT_S):
+            if self._clock.monotonic() - self._renewed > self._lease_s:
+                said = "the catalog has not answered for as long as a lease lasts"
+                self._context.cancel.cancel(CatalogError("catalog.unreachable", said, retry=True))
+                return
 
     def _beat(self) -> None:
-        renewed = self._clock.monotonic()
         while not self._stop.wait(HEARTBEAT_S):
             try:
                 self._renew()
-                renewed = self._clock.monotonic()
+                self._renewed = self._clock.monotonic()
             except CatalogError as e:
                 if e.code == "catalog.fenced":
                     self._context.cancel.cancel(e)
                     return
-                if self._clock.monotonic() - renewed > self._lease_s:  # by now somebody else may hold the job
+                if self._clock.monotonic() - self._renewed > self._lease_s:
                     self._context.cancel.cancel(e)
                     return
 

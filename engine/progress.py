@@ -24,12 +24,14 @@ class Phase(StrEnum):
     SCRATCH = "scratch"
     RESTORE = "restore"
     VERIFY = "verify"
+    PRUNE = "prune"
 
 
 class Unit(StrEnum):
     BYTES = "bytes"
     TABLES = "tables"
     STEPS = "steps"
+    SNAPSHOTS = "snapshots"
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,7 +152,7 @@ class Restorer:
         error: OffsiteError | None = None
         try:
             failures = toserver.restore(
-                into, archive, ready.toc.entries, ready.selection, options,
+                into, archive, ready.toc, ready.selection, options,
                 cancel=context.cancel, on_progress=context.report, on_tables=context.report_tables,
             )  # fmt: skip
             restore_s = round(self._clock.monotonic() - began, 3)
@@ -206,8 +206,10 @@ class Restorer:
         check_options(options)
         seen = look(conninfo, application_name="offsitedb: restore", cancel=cancel)
         selection = select(toc.entries, options, seen.existing)
-        if options.parts is Parts.DATA:
-            seen = look(conninfo, application_name="offsitedb: restore", cancel=cancel, filled=selection.loads)
+        filled = selection.loads if options.parts is Parts.DATA else ()
+        large = selection.large_objects if seen.existing.large_objects else ()
+        if filled or large:
+            seen = look(conninfo, application_name="offsitedb: restore", cancel=cancel, filled=filled, large=large)
         source_major = int((snapshot.details.versions.server or "0").split(".")[0])
         toolset: Toolset | None = None
         refused: OffsiteError | None = None
@@ -218,8 +220,9 @@ class Restorer:
                 refused = e
         with self._catalog.read() as tx:
             connection = catalogs.connections.get(tx, snapshot.connection_id).name
+            drill = catalogs.drills.newest_for(tx, [snapshot.id]).get(snapshot.id)
         is_source = self._is_source(snapshot, conninfo, seen, cancel)
-        plan = make_plan(snapshot, connection, conninfo, seen, selection, options, toolset, is_source)
+        plan = make_plan(snapshot, connection, drill, conninfo, seen, selection, options, toolset, is_source)
         if refused is not None:
             raise refused
         if toolset is None:

@@ -37,6 +37,7 @@ from engine.postgres import dump
 from engine.postgres.conninfo import Conninfo
 from engine.postgres.exported import Plan, plan_of
 from engine.postgres.inventory import not_captured
+from engine.postgres.refusals import surroundings
 from engine.postgres.tools import Toolset
 from engine.preflight import Preflight
 from engine.progress import Phase, Progress, Unit
@@ -186,6 +187,7 @@ class SnapshotTaker:
             counting = stack.enter_context(
                 dump.Counting(exported, child, context.cancel, fingerprint=source.record.fingerprint)
             )
+            near = surroundings(source.conninfo, role=found.facts.role, major=found.facts.major)
             try:
                 result = pipeline.seal(
                     child.read_into,
@@ -198,10 +200,10 @@ class SnapshotTaker:
                     ),
                     stall_timeout_s=self._settings.snapshot.stall_timeout_s,
                 )
-                dump.finish_dump(child)
+                dump.finish_dump(child, near)
             except SourceError:
                 counting.check()
-                dump.finish_dump(child)  # pg_dump's own words say more than the empty stream that it left
+                dump.finish_dump(child, near)  # pg_dump's own words say more than the empty stream that it left
                 raise
             tables = counting.result()
             structure = counting.structure()

@@ -6,7 +6,9 @@ It reads the catalog, asks the engine and queues jobs. It never dumps or restore
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path, PurePath
 from typing import Any, ClassVar
@@ -17,19 +19,23 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Input
 
-from engine.errors import ConfigError
+from engine.errors import AccessDenied, ConfigError, OffsiteError
+from engine.model import Role
 from engine.model.views import JobView
 from engine.model.watch import Overview
 from engine.service import Engine, Initialised
-from offsitedb_tui import palette, theme
+from engine.service.access import require
+from offsitedb_tui import entrance, palette, theme
+from offsitedb_tui.gate import Gate
 from offsitedb_tui.poller import Poller
 from offsitedb_tui.session_worker import SessionWorker
 from offsitedb_tui.wire import QuietDriver
-from screens.base import Face, Page, Sheet, error_lines
+from screens.base import SESSION_OVER, Face, Page, Sheet, error_lines
 from screens.connections import ConnectionsPage
 from screens.drill import DrillPage
 from screens.help import HelpSheet
 from screens.ledger import LedgerPage
+from screens.login import LoginScreen
 from screens.messages import Looked, LookFailed
 from screens.palette import PaletteSheet
 from screens.phrase import Phrase, Tone
@@ -39,6 +45,9 @@ from screens.snapshots import SnapshotsPage
 from screens.walk import WalkPage
 from screens.widgets.bar import Question
 from screens.widgets.nav import PAGES
+
+LOOK_S = 5.0
+"""How often the console asks itself whether anybody is still there."""
 
 
 class ConsoleApp(App[None]):
@@ -58,6 +67,7 @@ class ConsoleApp(App[None]):
         "reports": ReportsPage,
         "settings": SettingsPage,
         "walk": WalkPage,
+        "login": LoginScreen,
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
@@ -69,6 +79,7 @@ class ConsoleApp(App[None]):
         ),
         Binding("question_mark", "help", "help", key_display="?", id="help", tooltip="Keys and what they do"),
         Binding("ctrl+p", "palette", "palette", show=False, id="palette", tooltip="Do things by name"),
+        Binding("ctrl+l", "lock", "lock", show=False, id="lock", tooltip="Show nothing until your password is given"),
         Binding("q", "quit", "quit", id="quit", tooltip="Leave; what runs goes on in the worker"),
     ]
 
@@ -89,6 +100,7 @@ class ConsoleApp(App[None]):
         self._overview: Overview | None = None
         self._poller: Poller | None = None
         self._worker = SessionWorker()
+        self._gate = Gate()
         self.ascii_only = theme.ascii_only() if ascii_only is None else ascii_only
         for look in theme.THEMES:
             self.register_theme(look)
@@ -111,6 +123,10 @@ class ConsoleApp(App[None]):
             self._poller.nudge()
 
     def go(self, mode: str, **where: str) -> None:
+        if self.locked:
+            self.when_open(partial(self.go, mode, **where))
+            return
+
         async def arrive() -> None:
             await self.switch_mode(mode)
             if isinstance(self.screen, Page) and where:
@@ -125,6 +141,7 @@ class ConsoleApp(App[None]):
         return made
 
     def start_worker(self) -> str:
+        require(self.engine.principal, Role.OPERATOR, "start_worker")
         if self.engine.worker.any_alive():
             return "a worker is running already"
         return self._worker.start(self.engine)
@@ -132,6 +149,7 @@ class ConsoleApp(App[None]):
     # life
 
     def on_mount(self) -> None:
+        self.set_interval(LOOK_S, self._look_after_session)
         try:
             self._opened = self._open_engine()
         except ConfigError as e:
@@ -139,8 +157,88 @@ class ConsoleApp(App[None]):
                 raise
             self.switch_mode("walk")
             return
+        try:
+            self._gate.learn(self.engine.operators.attend())
+        except AccessDenied as e:
+            self.lock(e)
+            return
         self._start_poller()
         self.switch_mode("ledger")
+
+    # logging in
+
+    @property
+    def locked(self) -> bool:
+        return self._gate.closed
+
+    @property
+    def left(self) -> tuple[str, str]:
+        return self._gate.name, self._gate.why
+
+    def lock(self, error: OffsiteError | None = None) -> None:
+        if self.locked:
+            return
+        if self._poller is not None:
+            self._poller.stop()
+            self._poller = None
+        self._gate.close(self.current_mode, error)
+        self.switch_mode("login")
+
+    def log_in(self, name: str, password: str) -> None:
+        operators = self.engine.operators
+        before, token = operators.token, operators.login(name, password, entrance.source())
+        if before is not None:
+            operators.logout(before, reason="replaced")
+        operators.enter(token)
+        with suppress(ConfigError):  # then it is for this console only
+            entrance.keep(self.engine, token)
+
+    def admit(self) -> None:
+        mode, waiting = self._gate.open(self.engine.clock.monotonic())
+        self._learn_who()
+        self._start_poller()
+        self.switch_mode(mode)
+        for then in waiting:
+            self.call_later(then)
+
+    def when_open(self, then: Callable[[], Any]) -> None:
+        self._gate.waiting.append(then)
+
+    def action_lock(self) -> None:
+        if self.engine.operators.token is not None:
+            self.lock()
+
+    def log_out(self) -> None:
+        """End the session and leave: the next one who comes begins anew."""
+        token = self.engine.operators.token
+        if token is not None:
+            self.engine.operators.logout(token)
+            entrance.forget(self.engine)
+        self.exit()
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(
+            event, events.Key | events.MouseDown | events.MouseScrollDown | events.MouseScrollUp | events.Paste
+        ):
+            self._gate.stir()
+        await super().on_event(event)
+
+    def _look_after_session(self) -> None:
+        """Lock when nobody has done anything for a while; tell the catalog now and then that somebody has."""
+        if self._opened is None or self.locked or self.engine.operators.token is None:
+            return
+        now = self.engine.clock.monotonic()
+        if self._gate.idle(now):
+            self.lock()
+        elif self._gate.due(now):
+            threading.Thread(target=self._learn_who, name="session", daemon=True).start()
+
+    def _learn_who(self) -> None:
+        """Who sits here; it is a sign of life of theirs."""
+        try:
+            self._gate.learn(self.engine.operators.attend())
+        except OffsiteError as e:
+            self.post_message(LookFailed(e))
 
     def _start_poller(self) -> None:
         self._poller = Poller(self.engine, self.post_message)
@@ -154,6 +252,8 @@ class ConsoleApp(App[None]):
             self._opened.close()
 
     def on_looked(self, message: Looked) -> None:
+        if self.locked:
+            return
         self._overview = message.overview
         for screen in self.screen_stack:
             if isinstance(screen, Page):
@@ -162,7 +262,9 @@ class ConsoleApp(App[None]):
                 screen.look(message.overview)
 
     def on_look_failed(self, message: LookFailed) -> None:
-        if isinstance(self.screen, Face):
+        if message.error.code in SESSION_OVER:
+            self.lock(message.error)
+        elif isinstance(self.screen, Face):
             self.screen.notice(*error_lines(message.error))
 
     def on_resize(self) -> None:
@@ -191,6 +293,8 @@ class ConsoleApp(App[None]):
         del parameters
         if action in ("checkpoint", "drill", "page", "palette"):
             return isinstance(self.screen, Page) and not isinstance(self.screen, WalkPage)
+        if action == "help" and isinstance(self.screen, LoginScreen):
+            return False
         if action == "quit" and isinstance(self.screen, Face):
             return self.screen.QUITS
         return True
@@ -212,6 +316,8 @@ class ConsoleApp(App[None]):
         """Lay ``sheet`` on top, painted once, when all of it is there."""
 
         async def lay() -> None:
+            if self.locked:
+                return
             with self.batch_update():
                 await self.push_screen(sheet, then)
 

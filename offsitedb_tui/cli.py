@@ -11,11 +11,14 @@ from typing import Annotated
 import typer
 
 from engine.errors import ConfigError
+from offsitedb_tui import entrance
 from offsitedb_tui.console import in_terminal, leave, run
 from offsitedb_tui.opening import open_engine
 from offsitedb_tui.output import speaking
 from offsitedb_tui.verbs import (
     alerts,
+    apikey,
+    catalog,
     check,
     connection,
     destination,
@@ -24,12 +27,17 @@ from offsitedb_tui.verbs import (
     init,
     job,
     key,
+    operator,
     postgres,
     receipt,
     restore,
+    retention,
+    schedule,
     scratch,
+    serve,
     snapshot,
     worker,
+    workers,
 )
 
 app = typer.Typer(
@@ -47,6 +55,11 @@ app.add_typer(postgres.app, name="postgres")
 app.add_typer(scratch.app, name="scratch")
 app.add_typer(check.app, name="check")
 app.add_typer(alerts.app, name="alerts")
+app.add_typer(schedule.app, name="schedule")
+app.add_typer(retention.app, name="retention")
+app.add_typer(operator.app, name="operator")
+app.add_typer(apikey.app, name="apikey")
+app.add_typer(catalog.app, name="catalog")
 app.command("init")(init.init)
 app.command("checkpoint")(drill.checkpoint)
 app.command("drill")(drill.drill)
@@ -55,8 +68,13 @@ app.command("drills")(receipt.drills)
 app.command("receipt")(receipt.receipt)
 app.command("restore")(restore.restore)
 app.command("restores")(restore.restores)
+app.command("reconcile")(retention.reconcile)
 app.command("worker")(worker.worker)
+app.command("serve")(serve.serve)
+app.command("workers")(workers.workers)
 app.command("doctor")(doctor.doctor)
+app.command("login")(operator.login)
+app.command("logout")(operator.logout)
 
 
 @app.callback(invoke_without_command=True)
@@ -68,7 +86,8 @@ def console(context: typer.Context) -> None:
         if not in_terminal():
             talk.say(context.get_help())
             raise typer.Exit(ConfigError.exit_status)
-        leave(run(open_engine))
+        entrance.refuse_first_run()
+        leave(run(lambda: open_engine(login=False)))
 
 
 @app.command()

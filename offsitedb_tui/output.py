@@ -64,10 +64,15 @@ class Talk:
         self.say(f"error: {visible(error.message)}  [{error.code}]")
         for note in getattr(error, "__notes__", ()):
             self.say(f"       {visible(note)}")
-        if error.hint:
-            hint = visible(error.hint, keep="\n")
-            self.say(f"  → {hint}")
+        for line in hint_lines(error.hint):
+            self.say(f"  {line}")
         raise typer.Exit(error.exit_status)
+
+
+def hint_lines(hint: str) -> list[str]:
+    """A hint's first line behind an arrow, those below it under the first: SQL that can be pasted."""
+    lines = [visible(line) for line in hint.split("\n") if line.strip()]
+    return [f"→ {lines[0]}", *(f"  {line}" for line in lines[1:])] if lines else []
 
 
 def run(app: typer.Typer, arguments: Sequence[str]) -> int:

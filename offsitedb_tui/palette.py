@@ -32,6 +32,9 @@ def commands(app: ConsoleApp, page: Page) -> Iterator[Command]:
     yield Command("Help", "the keys of this page", app.action_help)
     for look in theme.THEMES:
         yield Command(f"Theme {look.name}", "how the console looks", partial(setattr, app, "theme", look.name))
+    if app.engine.operators.token is not None:
+        yield Command("Lock the console", "ctrl+l", app.lock)
+        yield Command("Log out", "ends your session, and leaves", app.log_out)
     yield Command("Quit", "what runs goes on in the worker", app.exit)
 
 

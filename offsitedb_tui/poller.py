@@ -48,6 +48,7 @@ class Poller:
             asked = self._wake.is_set()
             self._wake.clear()
             try:
+                self._engine.operators.whoever()  # nobody is shown anything after their session has ended
                 now = self._engine.watch.revision()
                 if newest is None or now != revision or asked or since_s >= AGE_S:
                     overview = self._engine.watch.overview()

@@ -26,12 +26,14 @@ from engine.service import CancelToken, Engine, Initialised
 from screens import present
 from screens.calls import Calls
 from screens.messages import Answered
-from screens.phrase import Phrase, Tone, paragraphs
+from screens.phrase import Phrase, Tone, next_steps
 from screens.widgets.bar import Bar, Question
 from screens.widgets.nav import Nav
 from screens.widgets.say import Say
 
 T = TypeVar("T")
+
+SESSION_OVER = ("access.login-required", "access.session-ended")
 
 
 class Console(Protocol):
@@ -60,6 +62,28 @@ class Console(Protocol):
 
     def copy_to_clipboard(self, text: str) -> None: ...
 
+    # logging in
+
+    @property
+    def locked(self) -> bool:
+        """Whether the login screen stands in front of everything."""
+
+    @property
+    def left(self) -> tuple[str, str]:
+        """Who was logged in when the console locked (empty: nobody), and why it did."""
+
+    def lock(self, error: OffsiteError | None = None) -> None:
+        """Nothing is shown any more until somebody logs in."""
+
+    def log_in(self, name: str, password: str) -> None:
+        """From now on the engine acts for this operator. Raises AccessDenied."""
+
+    def admit(self) -> None:
+        """Somebody has logged in: show what was there."""
+
+    def when_open(self, then: Callable[[], Any]) -> None:
+        """Do it when the console is not locked any more."""
+
 
 class Face(Screen[T]):
     """The part that pages and sheets share."""
@@ -67,6 +91,8 @@ class Face(Screen[T]):
     AUTO_FOCUS = "#body Rows, #body Input"
     QUITS: ClassVar[bool] = True
     """Whether `q` leaves the program from here. Not where letters are typed."""
+    BEHIND_LOCK: ClassVar[bool] = True
+    """Whether it waits while the console is locked: an answer that comes then must not show anything."""
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)
     """Textual repaints the whole screen when the focus moves; the two widgets that it moves between are enough."""
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -114,8 +140,28 @@ class Face(Screen[T]):
         *,
         keep: bool = False,
     ) -> None:
-        """Run ``verb`` in the background; see :class:`screens.calls.Calls`. A failure becomes a notice by default."""
-        self.calls.start(name, verb, then, failed or self.fail, keep=keep)
+        """Run ``verb`` in the background; see :class:`screens.calls.Calls`. A failure becomes a notice by default.
+
+        A dangerous verb that wants the password once more gets it, and is tried again.
+        """
+
+        def refused(error: OffsiteError) -> None:
+            if error.code in SESSION_OVER:
+                self.console.lock(error)
+            elif error.code == "access.confirm":
+                self._ask_password(lambda: self.call(name, verb, then, failed, keep=keep))
+            else:
+                (failed or self.fail)(error)
+
+        self.calls.start(name, verb, then, refused, keep=keep)
+
+    def _ask_password(self, then: Callable[[], None]) -> None:
+        def typed(password: str) -> None:
+            operators = self.engine.operators
+            self.call("password", lambda _t: operators.confirm(operators.token or "", password), lambda _none: then())
+
+        prompt = Phrase("Your password, once more:", Tone.WARN)
+        self.ask(Question(prompt, typed, placeholder="hidden; esc leaves it", hidden=True))
 
     def notice(self, *lines: Phrase) -> None:
         """Say something that stays until Escape or the next notice."""
@@ -156,8 +202,12 @@ class Face(Screen[T]):
 
     def on_answered(self, answer: Answered) -> None:
         answer.stop()
-        if self.is_attached:
-            self.calls.settle(answer)
+        if not self.is_attached:
+            return
+        if self.BEHIND_LOCK and self.console.locked:
+            self.console.when_open(lambda: self.post_message(Answered(answer.name, answer.token, answer.then)))
+            return
+        self.calls.settle(answer)
 
     def on_unmount(self) -> None:
         self.calls.cancel_all()
@@ -274,6 +324,6 @@ class Sheet(Face[T]):
 def error_lines(error: OffsiteError) -> tuple[Phrase, ...]:
     """What went wrong, its notes, and what to do next."""
     notes = tuple(Phrase(f"  {note}", Tone.DIM) for note in getattr(error, "__notes__", ()))
-    hint = tuple(Phrase("  → ", Tone.DIM) + line for line in paragraphs(error.hint)) if error.hint else ()
+    hint = next_steps(error.hint, "  ")
     first = Phrase("✗ ", Tone.BAD) + Phrase(error.message) + Phrase(f"  [{error.code}]", Tone.DIM)
     return (first, *notes, *hint)

@@ -11,6 +11,8 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from engine.errors import ConfigError, OffsiteError
+from engine.model import ScheduleView
+from engine.model.retention import RetentionView
 from engine.model.views import ConnectionDetail, ConnectionView, PreflightView
 from engine.model.watch import Headline, LedgerLine, Overview
 from engine.service import CancelToken
@@ -19,7 +21,8 @@ from screens import present
 from screens import present_connections as words
 from screens.base import Page
 from screens.forms.connection import AddConnection, EditConnection
-from screens.phrase import Phrase, Tone
+from screens.forms.schedule import ScheduleForm
+from screens.phrase import Phrase, Tone, next_steps
 from screens.widgets.bar import Question, confirm
 from screens.widgets.findings import Findings
 from screens.widgets.lines import Lines
@@ -45,6 +48,10 @@ class ConnectionRows(Rows[Headline]):
     ]
 
 
+NEEDING_ONE = ("edit", "look_at", "targets", "proving", "schedule", "retention", "remove")
+"""What can be done with the connection in focus only."""
+
+
 class ConnectionsPage(Page):
     """The list, and below it the connection under the cursor: what is known of it, or what a look at it found."""
 
@@ -61,6 +68,13 @@ class ConnectionsPage(Page):
         Binding(
             "t", "targets", "targets", show=False, id="connections.targets", tooltip="How old its newest proof may be"
         ),
+        Binding(
+            "o", "proving", "proof", show=False, id="connections.proving", tooltip="Checks, content, the drills' server"
+        ),
+        Binding(
+            "K", "retention", "retention", show=False, id="connections.retention", tooltip="What is kept and what goes"
+        ),
+        Binding("s", "schedule", "schedule", show=False, id="connections.schedule", tooltip="When checkpoints are due"),
         Binding("x", "remove", "remove", show=False, id="connections.remove", tooltip="Forget it; its snapshots stay"),
         Binding(
             "tab", "other", "findings", show=False, id="connections.other", priority=True, tooltip="The other half"
@@ -93,7 +107,7 @@ class ConnectionsPage(Page):
         yield Say(id="empty")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action in ("edit", "look_at", "targets", "remove") and self.is_mounted and self.item is None:
+        if action in NEEDING_ONE and self.is_mounted and self.item is None:
             return False
         return super().check_action(action, parameters)
 
@@ -198,7 +212,7 @@ class ConnectionsPage(Page):
             self._show_item()
 
         def unknown(error: OffsiteError) -> None:
-            board.show(Phrase(" ✗ ", Tone.BAD) + Phrase(error.message), Phrase("   → ", Tone.DIM) + Phrase(error.hint))
+            board.show(Phrase(" ✗ ", Tone.BAD) + Phrase(error.message), *next_steps(error.hint, "   "))
 
         self.call(f"detail {name}", lambda _token: self.engine.connections.show(name), known, unknown, keep=True)
 
@@ -226,7 +240,7 @@ class ConnectionsPage(Page):
         if name is not None:
             self._wanted = name
             self.console.nudge()
-            self.done(f"{name} is saved; c takes its first checkpoint")
+            self.done(f"{name} is saved; c takes its first checkpoint, s sets a schedule")
 
     def action_edit(self) -> None:
         name = self.connection_in_focus()
@@ -309,6 +323,50 @@ class ConnectionsPage(Page):
             return self.engine.connections.set_targets(name, proof_s=proof_s, restore_s=restore_s)
 
         self.call("targets", verb, set_)
+
+    def action_proving(self) -> None:
+        """What its drills compare, where, and the operator's checks."""
+        from screens.proving import ProvingSheet  # late: seldom needed
+
+        name = self.connection_in_focus()
+        if name is None:
+            return
+
+        def back(_none: None) -> None:
+            self._details.pop(name, None)
+            self._show_item()
+
+        newest = self._newest.get(name)
+        self.app.push_screen(ProvingSheet(name, newest.rows if newest is not None else None), back)
+
+    def action_schedule(self) -> None:
+        name = self.connection_in_focus()
+        if name is not None:
+            self.call("schedule", lambda _token: self.engine.schedules.show(name), self._schedule)
+
+    def _schedule(self, view: ScheduleView) -> None:
+        def saved(words: str | None) -> None:
+            if words is not None:
+                self.console.nudge()
+                self.done(f"{view.connection}: {words}")
+
+        self.app.push_screen(ScheduleForm(view), saved)
+
+    def action_retention(self) -> None:
+        name = self.connection_in_focus()
+        if name is not None:
+            self.call("retention", lambda _token: self.engine.retention.show(name), self._ask_retention)
+
+    def _ask_retention(self, view: RetentionView) -> None:
+        from screens.forms.retention import RetentionForm  # late: seldom needed
+
+        def saved(words: str | None) -> None:
+            if words is not None:
+                self._details.pop(view.connection, None)
+                self.console.nudge()
+                self.done(f"{view.connection}: {words}")
+
+        self.app.push_screen(RetentionForm(view), saved)
 
     def action_remove(self) -> None:
         name = self.connection_in_focus()

@@ -154,6 +154,12 @@ def joined(parts: Iterable[Phrase | str], by: str = " · ") -> Phrase:
     return out
 
 
+def next_steps(hint: str, margin: str = "", tone: Tone = Tone.PLAIN) -> tuple[Phrase, ...]:
+    """A hint, its first line behind an arrow and those below it under the first: SQL stands as it is pasted."""
+    lines = [line for line in paragraphs(hint, tone) if line]
+    return tuple(Phrase(margin + ("  " if n else "→ "), Tone.DIM) + line for n, line in enumerate(lines))
+
+
 def paragraphs(text: str, tone: Tone = Tone.PLAIN) -> tuple[Phrase, ...]:
     """Text of several lines (SQL, a policy, a receipt) as one phrase a line."""
     return tuple(Phrase(line, tone) for line in text.expandtabs(4).split("\n"))

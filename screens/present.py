@@ -55,7 +55,9 @@ def ledger_row(attempt: Attempt) -> tuple[object, ...]:
     return (
         when,
         snapshot.connection,
-        (verdict_text(drill) if drill is not None else "unproven") + (f"  {snapshot.tag}" if snapshot.tag else ""),
+        (verdict_text(drill) if drill is not None else "unproven")
+        + (f"  {snapshot.tag}" if snapshot.tag else "")
+        + (f"  ({snapshot.removal.result})" if snapshot.removal is not None else ""),
         tables_text(snapshot).removesuffix(" tables"),
         f"{snapshot.rows:,}",
         human_bytes(snapshot.size_bytes),
@@ -239,7 +241,7 @@ def headline_cells(line: Headline, now: datetime) -> tuple[Phrase, ...]:
         Phrase(human_span(line.proof_target_s) if line.proof_target_s else "–"),
         times,
         Phrase(trend_text(line.trend[-TREND:])),
-        _now_running(line.job) if line.job else Phrase(_next(line.next_run_at, now)),
+        _now_running(line.job) if line.job else next_phrase(line, now),
     )
 
 
@@ -251,10 +253,21 @@ def _now_running(job: JobView) -> Phrase:
     return Phrase("● " + ((percent(p.done, p.total) or "now") if p is not None else "queued"), Tone.BUSY)
 
 
-def _next(at: datetime | None, now: datetime) -> str:
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_DAY_S = 86_400
+
+
+def next_phrase(line: Headline, now: datetime) -> Phrase:
+    """``15:00`` within a day, ``Sun 03:00`` within a week, ``12-01``; ``now``; ``paused``; ``on demand``."""
+    at = line.next_run_at
     if at is None:
-        return "on demand"
-    return "now" if at <= now else at.astimezone().strftime("%H:%M")
+        return Phrase("! paused", Tone.WARN) if line.paused else Phrase("on demand")
+    if at <= now:
+        return Phrase("now")
+    local, away_s = at.astimezone(), (at - now).total_seconds()
+    if away_s < _DAY_S:
+        return Phrase(f"{local:%H:%M}")
+    return Phrase(f"{_DAYS[local.weekday()]} {local:%H:%M}" if away_s < 6 * _DAY_S else f"{local:%m-%d}")
 
 
 def line_cells(line: LedgerLine, job: JobView | None, now: datetime) -> tuple[Phrase, ...]:

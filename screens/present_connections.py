@@ -123,6 +123,9 @@ def suggested_name(address: str) -> str:
     return found[1] if found else ""
 
 
+_PROVING = Phrase("; o: content, server, checks", Tone.DIM)
+
+
 def detail_lines(found: ConnectionDetail, headline: Headline, now: datetime) -> tuple[Phrase, ...]:
     """What is known of a connection without asking its database."""
     connection = found.connection
@@ -135,20 +138,35 @@ def detail_lines(found: ConnectionDetail, headline: Headline, now: datetime) -> 
         ("on the way", tls_phrase(found.sslmode, seen)),
         ("backups go to", Phrase(connection.destination)),
         ("drills use", Phrase(f"server {connection.scratch}" if connection.scratch else "clusters of their own")),
-        ("targets", targets_phrase(headline.proof_target_s, headline.restore_target_s)),
+        ("they compare", Phrase("rows and content" if connection.fingerprint else "rows") + _PROVING),
+        ("checkpoints", schedule_phrase(headline, now)),
+        ("drilled", Phrase(headline.drills)),
+        ("targets", targets_phrase(headline.proof_target_s, headline.restore_target_s, headline.target_by_schedule)),
         ("last looked at", Phrase(tested)),
     ]
+    if connection.worker_label is not None:
+        rows.append(("jobs are for", Phrase(f"workers with the label {connection.worker_label}")))
     if connection.accept_empty:
         rows.append(("accepted", Phrase("! a source of which no row can be read", Tone.WARN)))
     rows += [("note", Phrase(note)) for note in found.notes]
     return tuple(Phrase(" ") + Phrase(f"{name:<16}", Tone.DIM) + value for name, value in rows)
 
 
-def targets_phrase(proof_s: float | None, restore_s: float | None) -> Phrase:
+def schedule_phrase(line: Headline, now: datetime) -> Phrase:
+    """``daily at 03:00 · Europe/Berlin · next Tue 03:00``."""
+    if not line.schedule:
+        return Phrase("on demand; s sets a schedule", Tone.DIM)
+    if line.paused:
+        return joined([Phrase(line.schedule), Phrase("! paused", Tone.WARN)])
+    return joined([Phrase(line.schedule), Phrase("next ", Tone.DIM) + present.next_phrase(line, now)])
+
+
+def targets_phrase(proof_s: float | None, restore_s: float | None, by_schedule: bool = False) -> Phrase:
     """``newest proof at most 1 h old · restore within 5 min``."""
     if proof_s is None and restore_s is None:
         return Phrase("none; t sets them", Tone.DIM)
-    proof = f"newest proof at most {present.human_span(proof_s)} old" if proof_s else ""
+    why = " (by its schedule)" if by_schedule else ""
+    proof = f"newest proof at most {present.human_span(proof_s)} old{why}" if proof_s else ""
     restore = f"restore within {present.human_span(restore_s)}" if restore_s else ""
     return joined([proof, restore])
 
@@ -196,7 +214,7 @@ def code_lines(groups: Sequence[str], columns: int = 5) -> tuple[Phrase, ...]:
 
 def _finding(check: Check) -> Finding:
     glyph, tone = _LOOKS[check.status]
-    what = "the SQL" if not (check.fix_sql or "").startswith(("offsitedb", "apt", "locale-gen")) else "the command"
+    what = "the SQL" if not (check.fix_sql or "").startswith(("offsitedb", "apt", "localedef")) else "the command"
     return Finding(Phrase(f"{glyph} ", tone) + Phrase(check.detail), check.fix_sql or "", what)
 
 

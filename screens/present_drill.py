@@ -10,7 +10,8 @@ from engine.model.records import JobProgress
 from engine.model.views import DrillView, JobView
 from engine.model.watch import LiveJob, PhaseTime, TableProgress, Usual
 from screens import present_restore
-from screens.phrase import Phrase, Tone, joined, paragraphs
+from screens.fact import harmless
+from screens.phrase import Phrase, Tone, joined, next_steps
 from screens.present import (
     both_times,
     clock_time,
@@ -27,6 +28,7 @@ from screens.present_compared import structure_line
 SNAPSHOT_PHASES = ("preflight", "lock", "dump", "register")
 DRILL_PHASES = ("fetch", "scratch", "list", "restore", "verify")
 RESTORE_PHASES = ("fetch", "list", "restore", "verify")
+PRUNE_PHASES = ("prune",)
 TITLES = {
     "preflight": "look at the database",
     "lock": "take a consistent view",
@@ -37,6 +39,7 @@ TITLES = {
     "list": "read the contents",
     "restore": "restore data and indexes",
     "verify": "count and compare",
+    "prune": "remove what is not kept",
 }
 _NAME = 26
 _TIME = 12
@@ -50,7 +53,7 @@ def short_id(id_: str) -> str:
 def title(live: LiveJob, now: datetime) -> Phrase:
     """``Drill of prod-api · snapshot 7f3c…a1 · taken 14:00:11 · 412.3 MB``."""
     job, snapshot = live.job, live.attempt.snapshot
-    what = {JobKind.DRILL: "Drill", JobKind.RESTORE: "Restore"}.get(job.kind, "Checkpoint")
+    what = {JobKind.DRILL: "Drill", JobKind.RESTORE: "Restore", JobKind.PRUNE: "Pruning"}.get(job.kind, "Checkpoint")
     first = Phrase(f"{what} of ") + Phrase(job.connection, Tone.STRONG)
     tag = Phrase(job.tag or "", Tone.CODE)
     if snapshot is None:
@@ -84,9 +87,12 @@ def phase_lines(live: LiveJob, width: int, *, brief: bool) -> tuple[Phrase, ...]
 
 def _order(live: LiveJob) -> list[str]:
     """The phases of this kind of job; one that this program does not know yet stands where it came."""
-    order = [*(SNAPSHOT_PHASES if live.job.kind is JobKind.CHECKPOINT else ()), *DRILL_PHASES]
+    drill = DRILL_PHASES if live.job.with_drill else ()
+    order = [*(SNAPSHOT_PHASES if live.job.kind is JobKind.CHECKPOINT else ()), *drill]
     if live.job.kind is JobKind.RESTORE:
         order = [*RESTORE_PHASES]
+    if live.job.kind is JobKind.PRUNE:
+        order = [*PRUNE_PHASES]
     seen = [*(phase.phase for phase in live.phases), _phase_now(live)]
     for n, name in enumerate(seen):
         if name and name not in order:
@@ -239,6 +245,8 @@ def outcome(live: LiveJob, now: datetime) -> tuple[Phrase, ...]:
     """The verdict, or why there is none, with what to do next; then timings, skips and what was not captured."""
     if live.job.kind is JobKind.RESTORE:
         return tuple(_restore_lines(live, now))
+    if live.job.kind is JobKind.PRUNE:
+        return tuple(_prune_lines(live.job, now))
     if live.attempt.drill is not None:
         return tuple(_receipt_lines(live))
     return tuple(_without_verdict(live.job, now, has_snapshot=live.attempt.snapshot is not None))
@@ -255,6 +263,18 @@ def _restore_lines(live: LiveJob, now: datetime) -> list[Phrase]:
     first = " – cancelled" if job.state is JobState.CANCELLED else " ✗ NOT RESTORED"
     tone = Tone.STRONG if job.state is JobState.CANCELLED else Tone.BAD
     return [Phrase(first, tone) + Phrase(at, Tone.DIM), *error, Phrase("   The target was not touched.", Tone.DIM)]
+
+
+def _prune_lines(job: JobView, now: datetime) -> list[Phrase]:
+    """What a pruning came to; the log names every snapshot."""
+    at = Phrase(f" at {clock_time(job.finished_at, now)}" if job.finished_at else "", Tone.DIM)
+    did = job.progress.note if job.progress is not None else ""
+    log = Phrase("   l shows the job's log: every snapshot, and what is true of it now.", Tone.DIM)
+    if job.state is JobState.SUCCEEDED:
+        return [Phrase(" ✓ pruned", Tone.GOOD) + at, Phrase(f"   {did}"), log]
+    if job.state is JobState.CANCELLED:
+        return [Phrase(" – cancelled", Tone.STRONG) + at, Phrase(f"   {did}"), log]
+    return [Phrase(" ✗ the pruning did not end well", Tone.BAD) + at, *_error_lines(job), log]
 
 
 def blocked_lines(job: JobView) -> tuple[Phrase, ...]:
@@ -276,7 +296,7 @@ def _receipt_lines(live: LiveJob) -> list[Phrase]:
     lines = [Phrase(" ") + joined([verdict, count, f"{rows:,} rows", f"restored in {human_seconds(drill.restore_s)}"])]
     for failure in drill.failures:
         lines.append(Phrase(" ✗ ", Tone.BAD) + Phrase(failure.message) + Phrase(f"  [{failure.code}]", Tone.DIM))
-        lines += [Phrase("   → ", Tone.DIM) + line for line in paragraphs(failure.hint) if line]
+        lines += next_steps(failure.hint, "   ")
     lines += _structure_lines(drill)
     if drill.verdict is Verdict.COULD_NOT_VERIFY:
         lines.append(Phrase("   This says nothing about the snapshot. Mend it, then d drills again.", Tone.DIM))
@@ -329,6 +349,9 @@ def _without_verdict(job: JobView, now: datetime, *, has_snapshot: bool) -> list
         if has_snapshot:
             return [*lines, Phrase("   The snapshot is kept, but nothing has proven it: d drills it.", Tone.DIM)]
         return [*lines, Phrase("   Nothing was registered and nothing is left behind. c starts another.", Tone.DIM)]
+    if has_snapshot and job.state is JobState.SUCCEEDED:
+        policy = "The snapshot is kept. The drill policy spares this one: d drills it."
+        return [verdict_phrase(None).fit(12) + Phrase(at, Tone.DIM), Phrase(f"   {policy}", Tone.DIM)]
     what = "the drill ended without a verdict" if has_snapshot else "no snapshot was made"
     again = "d drills the snapshot again" if has_snapshot else "c tries again"
     lines = [Phrase(f" ✗ {what}", Tone.BAD) + Phrase(at, Tone.DIM), *_error_lines(job)]
@@ -338,8 +361,8 @@ def _without_verdict(job: JobView, now: datetime, *, has_snapshot: bool) -> list
 def _error_lines(job: JobView) -> list[Phrase]:
     if job.error is None:
         return []
-    hint = [Phrase("   → ", Tone.DIM) + line for line in paragraphs(job.error.hint) if line]
-    return [Phrase("   ") + Phrase(job.error.message) + Phrase(f"  [{job.error.code}]", Tone.DIM), *hint]
+    said = Phrase("   ") + Phrase(job.error.message) + Phrase(f"  [{job.error.code}]", Tone.DIM)
+    return [said, *next_steps(job.error.hint, "   ")]
 
 
 def _things(n: int) -> str:
@@ -358,7 +381,7 @@ def error_text(live: LiveJob) -> str | None:
     if not found and live.job.error is not None:
         found = [(live.job.error.message, live.job.error.code, live.job.error.hint)]
     texts = [f"{message} [{code}]" + (f"\n{hint}" if hint else "") for message, code, hint in found]
-    return "\n".join([*texts, f"job {live.job.id}"]) if texts else None
+    return harmless("\n".join([*texts, f"job {live.job.id}"])) if texts else None
 
 
 def log_lines(live: LiveJob) -> tuple[Phrase, ...]:

@@ -101,12 +101,13 @@ def _some(names: list[str]) -> list[Phrase]:
 
 def _there(plan: TargetPlan) -> str:
     there = plan.there
+    large = f", {there.large_objects:,} large objects" if there.large_objects else ""
     if not there.tables and not there.others:
-        return "nothing that anybody made"
+        return large.lstrip(", ") or "nothing that anybody made"
     schemas = ", ".join(there.schemas[:6]) + (" …" if len(there.schemas) > 6 else "")
     about = f"about {there.rows_estimate:,} rows" if there.rows_estimate else "rows not estimated"
     things = f"{there.tables:,} tables, {there.others:,} other objects"
-    return f"{things} in {schemas}; {about}, {human_bytes(there.size_bytes)}"
+    return f"{things} in {schemas}{large}; {about}, {human_bytes(there.size_bytes)}"
 
 
 def _what(plan: TargetPlan) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from engine.model import OperatorView
+from engine.model.retention import ReconciliationView
 from engine.model.views import (
     BackendView,
     DestinationView,
@@ -18,6 +20,7 @@ from engine.model.views import (
 from engine.model.watch import DestinationUse
 from screens.phrase import Phrase, Tone, joined, paragraphs
 from screens.present import both_times, human_age, human_bytes
+from screens.present_retention import lock_words
 
 _LABEL = 16
 
@@ -41,7 +44,9 @@ def destination_cells(d: DestinationView, use: DestinationUse | None, now: datet
     return Phrase(d.name, Tone.STRONG), Phrase(d.where), Phrase(holds), Phrase(tried, Tone.DIM)
 
 
-def destination_lines(d: DestinationView, use: DestinationUse | None) -> tuple[Phrase, ...]:
+def destination_lines(
+    d: DestinationView, use: DestinationUse | None, last: ReconciliationView | None = None
+) -> tuple[Phrase, ...]:
     kind = "a local folder" if d.kind == "folder" else f"a bucket ({d.provider})" if d.provider else "a bucket"
     lines = [field("Name", Phrase(d.name, Tone.STRONG)), field("Kind", kind), field("Where", d.where)]
     if d.endpoint:
@@ -53,6 +58,13 @@ def destination_lines(d: DestinationView, use: DestinationUse | None) -> tuple[P
     connections = "1 connection" if d.connections == 1 else f"{d.connections} connections"
     lines.append(field("Holds", joined([holds, f"used by {connections}"])))
     lines.append(field("Last tried", both_times(d.tested_at) if d.tested_at else "never: t tries it"))
+    if last is None:
+        lines.append(field("Reconciled", "never: v holds what lies there against the ledger"))
+    else:
+        said = Phrase("✓ agrees", Tone.GOOD) if last.agrees else Phrase("✗ does not agree; v says why", Tone.BAD)
+        lines.append(field("Reconciled", joined([said, Phrase(both_times(last.reconciled_at), Tone.DIM)])))
+        if last.outcome.lock is not None:
+            lines.append(field("Object Lock", f"{lock_words(last.outcome.lock)}, for the newest snapshot"))
     return tuple(lines)
 
 
@@ -112,15 +124,49 @@ def key_lines(status: KeyStatus) -> tuple[Phrase, ...]:
     return tuple(lines)
 
 
+# operators
+
+
+def operator_cells(o: OperatorView, now: datetime) -> tuple[Phrase, ...]:
+    """Name, role, state, last login, sessions."""
+    state = Phrase("✗ disabled", Tone.DIM) if o.disabled_at is not None else Phrase("● may log in", Tone.GOOD)
+    last = "never" if o.last_login_at is None else human_age((now - o.last_login_at).total_seconds())
+    return Phrase(o.name), Phrase(o.role.value), state, Phrase(last, Tone.DIM), Phrase(str(o.sessions))
+
+
+def operator_lines(found: Sequence[OperatorView], actor: str) -> tuple[Phrase, ...]:
+    kind, _, name = actor.partition(":")
+    you = next((o for o in found if kind == "operator" and o.name == name), None)
+    if you is not None:
+        return (
+            Phrase(" You are ", Tone.DIM) + Phrase(you.name, Tone.STRONG) + Phrase(f", with the role {you.role}."),
+            Phrase(" ctrl+l locks the console; it locks itself after 15 idle minutes.", Tone.DIM),
+        )
+    if found:
+        return (Phrase(f" You act as {actor}.", Tone.DIM),)
+    return (
+        Phrase(" Nobody has to log in here: whoever may use this OS account may do everything.", Tone.STRONG),
+        Phrase(" That is right for one person. For several, n adds the first operator, an admin.", Tone.DIM),
+    )
+
+
 # workers and tools
 
 
 def worker_cells(w: WorkerView, now: datetime) -> tuple[Phrase, ...]:
-    """State, host, process, threads, since, last heard of."""
+    """State, host, process, jobs of threads, labels, since, last heard of."""
     state = Phrase("● alive", Tone.GOOD) if w.alive else Phrase("✗ gone", Tone.BAD)
     heard = "now" if w.alive else human_age((now - w.heartbeat_at).total_seconds())
     since = f"{w.started_at.astimezone():%m-%d %H:%M}"
-    return state, Phrase(w.host), Phrase(str(w.pid)), Phrase(str(w.threads)), Phrase(since), Phrase(heard, Tone.DIM)
+    return (
+        state,
+        Phrase(w.host),
+        Phrase(str(w.pid)),
+        Phrase(f"{w.jobs}/{w.threads}"),
+        Phrase(", ".join(w.labels), Tone.DIM),
+        Phrase(since),
+        Phrase(heard, Tone.DIM),
+    )
 
 
 def worker_lines(workers: Sequence[WorkerView]) -> tuple[Phrase, ...]:

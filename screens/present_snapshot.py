@@ -8,6 +8,7 @@ from datetime import datetime
 
 from engine.model import Counts, Snapshot
 from engine.model.proof import Failure
+from engine.model.retention import PlanLine, Removal
 from engine.model.source import NotCaptured
 from engine.model.views import Attempt, DrillView, JobView
 from engine.model.watch import Drift, LedgerLine
@@ -22,6 +23,7 @@ from screens.present import (
     human_seconds,
     verdict_phrase,
 )
+from screens.present_retention import kept_phrase
 
 AT_MOST = 20
 """Tables that drifted, and skips, that a detail names before it only counts them."""
@@ -36,6 +38,9 @@ class Detail:
     record: Snapshot
     drift: Drift
     command: str
+    why: PlanLine | None = None
+    """Why it is kept, or will go; None when it is gone."""
+    removal: Removal | None = None
 
 
 def detail_title(line: LedgerLine, now: datetime) -> Phrase:
@@ -60,20 +65,21 @@ def snapshot_facts(detail: Detail, job: JobView | None) -> list[Fact]:
     drill = detail.attempt.drill
     return [
         *_verdict_facts(detail.line, job, drill),
+        named("Retention", kept_phrase(detail.why, detail.removal)),
         *_where_facts(detail),
         *_missing_facts(detail.record),
         *(_skip_facts(drill) if drill is not None else ()),
         *_drift_facts(detail.drift),
-        *section(
-            "Restore it yourself", Phrase("y copies the command", Tone.DIM), ("the restore command", detail.command)
-        ),
-        Fact(
-            Phrase("  ") + Phrase(detail.command, Tone.CODE),
-            copy=("the restore command", detail.command),
-        ),
-        Fact(Phrase("  The whole database, into the one that $TARGET_URL names. It must be empty.", Tone.DIM)),
+        *(_command_facts(detail) if detail.removal is None or not detail.removal.result.gone else ()),
         *_table_facts(detail.record),
     ]
+
+
+def _command_facts(detail: Detail) -> Iterator[Fact]:
+    copy = ("the restore command", detail.command)
+    yield from section("Restore it yourself", Phrase("y copies the command", Tone.DIM), copy)
+    yield Fact(Phrase("  ") + Phrase(detail.command, Tone.CODE), copy=copy)
+    yield Fact(Phrase("  The whole database, into the one that $TARGET_URL names. It must be empty.", Tone.DIM))
 
 
 # verdict

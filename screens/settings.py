@@ -13,19 +13,18 @@ from engine.service import doctor as doctors
 from screens.base import Page
 from screens.phrase import Phrase, Tone
 from screens.sections.alerts import AlertsSection
+from screens.sections.apikeys import ApiKeysSection
 from screens.sections.base import Section
 from screens.sections.destinations import DestinationsSection
 from screens.sections.host import LookSection, ToolsSection, WorkersSection
 from screens.sections.key import KeySection
+from screens.sections.operators import OperatorsSection
+from screens.sections.scratch import ScratchSection
 from screens.widgets.tabs import Tabs
 
 SECTIONS: tuple[type[Section], ...] = (
-    DestinationsSection,
-    KeySection,
-    AlertsSection,
-    WorkersSection,
-    ToolsSection,
-    LookSection,
+    *(DestinationsSection, KeySection, AlertsSection, OperatorsSection, ApiKeysSection),
+    *(WorkersSection, ToolsSection, ScratchSection, LookSection),
 )
 
 

@@ -15,10 +15,11 @@ from textual.timer import Timer
 
 from engine.errors import OffsiteError
 from engine.model import JobState
+from engine.model.retention import Removal
 from engine.model.views import JobView
 from engine.model.watch import LedgerLine, Overview
 from engine.service import CancelToken
-from screens import present, present_snapshot
+from screens import present, present_retention, present_snapshot
 from screens.base import Page, error_lines
 from screens.fact import Fact
 from screens.fetching import Fetching
@@ -133,6 +134,10 @@ class SnapshotsPage(Fetching, Page):
             self._go_to(self._wanted)
         self._show_detail()
 
+    def on_screen_resume(self) -> None:
+        self._details.clear()  # a policy may have changed on another page
+        super().on_screen_resume()
+
     def on_resize(self) -> None:
         self._set_heights()
 
@@ -184,7 +189,7 @@ class SnapshotsPage(Fetching, Page):
             return
         job = self._job(line)
         kept = self._details.get(line.snapshot_id)
-        if kept is not None and not same_proof(kept.line, line):
+        if kept is not None and not (same_proof(kept.line, line) and kept.removal == self._removal(line.snapshot_id)):
             kept = None
         self._show_detail_title(line)
         if (line, job, kept) != self._told:
@@ -215,7 +220,9 @@ class SnapshotsPage(Fetching, Page):
 
         def read(_token: CancelToken) -> Detail:
             attempt, record = door.show(wanted)
-            return Detail(line, attempt, record, door.drift(wanted), door.restore_command(wanted))
+            kept = self.engine.retention
+            why, removal = kept.why(wanted), kept.removal(wanted)
+            return Detail(line, attempt, record, door.drift(wanted), door.restore_command(wanted), why, removal)
 
         self.call("detail", read, self._take_detail, self._detail_failed)
 
@@ -252,7 +259,11 @@ class SnapshotsPage(Fetching, Page):
         return job if job is not None and job.state is not JobState.BLOCKED else None
 
     def _cells(self, line: LedgerLine) -> tuple[Phrase, ...]:
-        return present.line_cells(line, self._job(line), self.now())
+        cells = present.line_cells(line, self._job(line), self.now())
+        return present_retention.with_removal(cells, self._removal(line.snapshot_id))
+
+    def _removal(self, snapshot_id: str | None) -> Removal | None:
+        return None if self._overview is None or snapshot_id is None else self._overview.gone.get(snapshot_id)
 
     # what the keys do
 

@@ -161,6 +161,7 @@ def checkpoint(connection: str, destination: str, *, worker: bool) -> tuple[Phra
         _BLANK,
         runs,
         *service,
+        _dim("Several people? 6 Settings › Operators gives each a login; alone skip it."),
         _BLANK,
         Phrase("enter", Tone.STRONG) + _dim(" starts it · ") + Phrase("l", Tone.STRONG) + _dim(" leaves it for later"),
     )

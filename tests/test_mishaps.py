@@ -49,8 +49,11 @@ def test_f32_every_loss_is_named_once_with_its_cause() -> None:
     judgement = judge(read_mishaps(SAID.splitlines(), ENTRIES), ENTRIES, 1)
     messages = [f.message for f in judgement.failures]
     assert messages == [
-        "table public.p generated is lost with all its rows: function helper(text) does not exist",
-        'the rows of table public.checked are lost: new row for relation "checked" violates check constraint "c"',
+        "table public.p generated is lost with all its rows: the function public.imm(text) uses a name without its"
+        " schema (helper), and a restore runs with an empty search_path (function helper(text) does not exist)",
+        "the rows of table public.checked are lost: rows of table public.checked do not meet the CHECK c when they are"
+        " loaded: it gives another answer during a restore, or was broken before it was added"
+        ' (new row for relation "checked" violates check constraint "c")',
         "index public.ix was not restored: it depends on table public.p generated, which was not restored either",
     ]
     assert "ALTER FUNCTION public.imm(text) SET search_path" in judgement.failures[0].hint

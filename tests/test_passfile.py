@@ -13,7 +13,7 @@ from psycopg import sql
 
 from engine.cancel import CancelToken
 from engine.postgres.conninfo import parse
-from engine.postgres.passfile import libpq_environment, password_file
+from engine.postgres.passfile import NO_FILE, libpq_environment, password_file
 from engine.postgres.tools import Toolset, environment
 from engine.process import clean_environment, spawn
 from offsitedb_tui.demo.source import Admin
@@ -39,7 +39,7 @@ def test_the_file_is_sealed_and_private() -> None:
 
 def test_without_a_password_no_file_of_the_users_is_read() -> None:
     with password_file(parse("postgresql://u@h/db")) as handed:
-        assert (handed.path, handed.pass_fds) == ("/dev/null", ())
+        assert (handed.path, handed.pass_fds) == (NO_FILE, ())
 
 
 def test_the_environment_holds_no_password() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import CouldNotVerify, DrillFailed
-from engine.postgres.toc import TocEntry, listed_ids, read_toc
+from engine.postgres.toc import TocEntry, forget_drops, listed_ids, read_toc
 from tests.fixtures.drill_parts import Source
 
 pytest_plugins = ("tests.fixtures.drills",)
@@ -108,6 +108,25 @@ def test_a_huge_count_takes_no_memory() -> None:
     raw = archive(14, [])[:-5] + write_int(2**31 - 1)
     with pytest.raises(DrillFailed):
         read(raw)
+
+
+@given(st.sampled_from([14, 15, 16]), st.lists(ENTRY, min_size=1, max_size=5, unique_by=lambda e: e.dump_id), st.data())
+@settings(deadline=None)
+def test_a_forgotten_drop_is_empty_and_no_byte_moves(minor: int, entries: list[TocEntry], data: st.DataObject) -> None:
+    chosen = data.draw(st.sets(st.sampled_from([e.dump_id for e in entries])))
+    raw = archive(minor, entries) + b"data behind"
+    with tempfile.TemporaryFile() as file:
+        file.write(raw)
+        file.flush()
+        forget_drops(file.fileno(), read_toc(file.fileno()), chosen)
+        again = read_toc(file.fileno())
+        file.seek(0)
+        left = file.read()
+    forgotten = sum(e.dump_id in chosen and not e.has_data for e in entries)
+    assert again.entries == tuple(entries)
+    assert len(left) == len(raw)
+    assert left.endswith(b"data behind")
+    assert left.count(write_text("") + write_text("    ")) == forgotten
 
 
 def test_f30_a_newer_format_is_not_called_damaged() -> None:

@@ -49,6 +49,8 @@ class ConnectionFacts:
     drift_limit: float | None = None
     """None: nobody has set one."""
     drifts: tuple[DriftFacts, ...] = ()
+    target_since: datetime | None = None
+    """Since when the target counts where there is no proof; None: since the connection is there."""
 
     def fresh(self, now: datetime) -> bool:
         """Whether the proof is as new as it has to be; without a target: whether the newest drill proved."""

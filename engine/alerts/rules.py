@@ -127,7 +127,7 @@ def _failed(c: ConnectionFacts) -> Wanted:
 def _overdue(c: ConnectionFacts, now: datetime) -> bool:
     """A connection that was never proven has its target's time for its first proof."""
     assert c.proof_target_s is not None
-    since = c.newest_proven_at if c.newest_proven_at is not None else c.created_at
+    since = c.newest_proven_at or c.target_since or c.created_at
     return (now - since).total_seconds() > c.proof_target_s
 
 

@@ -8,6 +8,8 @@ sealed values as opaque text and never opens one, and it is an index: the object
 from engine.catalog import (
     alert_channels,
     alert_facts,
+    api_keys,
+    api_requests,
     checks,
     connections,
     deliveries,
@@ -19,13 +21,20 @@ from engine.catalog import (
     installation,
     job_tables,
     jobs,
+    login_limits,
+    operators,
+    reconciliations,
+    removals,
     restores,
+    retention,
+    schedules,
     scratch_servers,
+    sessions,
     snapshots,
     watch,
     workers,
 )
-from engine.catalog.database import Catalog
+from engine.catalog.database import Catalog, revision_of
 from engine.catalog.transaction import Tx
 
 __all__ = [
@@ -33,6 +42,8 @@ __all__ = [
     "Tx",
     "alert_channels",
     "alert_facts",
+    "api_keys",
+    "api_requests",
     "checks",
     "connections",
     "deliveries",
@@ -44,8 +55,16 @@ __all__ = [
     "installation",
     "job_tables",
     "jobs",
+    "login_limits",
+    "operators",
+    "reconciliations",
+    "removals",
     "restores",
+    "retention",
+    "revision_of",
+    "schedules",
     "scratch_servers",
+    "sessions",
     "snapshots",
     "watch",
     "workers",

@@ -32,6 +32,7 @@ def add(tx: Tx, record: ConnectionRecord) -> None:
             restore_target_s=record.restore_target_s,
             fingerprint=record.fingerprint,
             scratch_server_id=record.scratch_server_id,
+            worker_label=record.worker_label,
         )
     )
 
@@ -98,6 +99,13 @@ def set_fingerprint(tx: Tx, connection_id: str, *, wanted: bool) -> None:
         raise _unknown(connection_id)
 
 
+def set_worker_label(tx: Tx, connection_id: str, label: str | None) -> None:
+    """Which workers run the connection's jobs; None: any. Raises ConfigError config.not-found."""
+    live = update_rows(table).where(table.c.id == connection_id, table.c.removed_at.is_(None))
+    if not tx.change(live.values(worker_label=label)):
+        raise _unknown(connection_id)
+
+
 def mark_tested(tx: Tx, connection_id: str, at: datetime, provider: str | None = None) -> None:
     """Note that the database could be reached and, if known, who runs it. Raises ConfigError config.not-found."""
     values: dict[str, object] = {"tested_at": at}
@@ -151,4 +159,5 @@ def _record(row: Row[Any]) -> ConnectionRecord:
         restore_target_s=row.restore_target_s,
         fingerprint=row.fingerprint,
         scratch_server_id=row.scratch_server_id,
+        worker_label=row.worker_label,
     )

@@ -29,13 +29,25 @@ from engine.errors import CatalogError, ConfigError, Internal
 BUSY_TIMEOUT_S = 10
 """How long a writer waits for another one. Transactions take milliseconds; ten seconds mean that somebody hangs."""
 
+SILENCE_S = 30
+"""A network that swallows everything for this long has lost the connection to PostgreSQL."""
+
 WRITER_LOCK = 0x0FF5_17E0_DB00
 """Key of PostgreSQL's advisory lock that makes writers take turns; any fixed number that nobody else uses will do."""
 
-_IDLE_TRANSACTION_LIMIT = "60s"
-"""PostgreSQL ends a writer that died with its network connection open, so that the lock comes free."""
+_IDLE_TRANSACTION_LIMIT = "5s"
+"""PostgreSQL ends a writer that died with its network connection open, so that the lock comes free.
+
+Shorter than the others wait for the lock: between two statements of a transaction lie microseconds.
+"""
 
 _MODE = "offsitedb_mode"
+
+
+def revision_of(tx: Tx) -> int:
+    """The revision that this transaction sees."""
+    row = tx.row(select(revision_table.c.n))
+    return int(row.n) if row else 0
 
 
 class Catalog:
@@ -66,6 +78,15 @@ class Catalog:
             raise
         return catalog
 
+    @property
+    def where(self) -> str:
+        """The file's path or the database's URL, without a password."""
+        return self._where
+
+    @property
+    def dialect(self) -> str:
+        return self._engine.dialect.name
+
     @contextmanager
     def read(self) -> Iterator[Tx]:
         """A reading transaction: one consistent view, never blocked by writers. Raises CatalogError."""
@@ -88,8 +109,37 @@ class Catalog:
     def revision(self) -> int:
         """A number that differs from an earlier one if, and only if, a transaction changed something since."""
         with self.read() as tx:
-            row = tx.row(select(revision_table.c.n))
-        return int(row.n) if row else 0
+            return revision_of(tx)
+
+    def retire(self, suffix: str, revision: int) -> str:
+        """Close this catalog for good, because it was moved: nobody opens it any more, and nobody writes to it.
+
+        A file gets ``suffix`` after its name. Where it is kept. Raises CatalogError; ``catalog.busy`` when it was
+        changed since ``revision``.
+        """
+        with self._turn(), self._connection("write") as connection:
+            if revision_of(Tx(connection, writable=False, where=self._where)) != revision:
+                raise CatalogError(
+                    "catalog.busy",
+                    "somebody changed the catalog while it was copied",
+                    hint="Nothing is lost: it is in use as before. Drop the copy, close every console, and try again.",
+                )
+            try:
+                migrate.retire(connection)
+            except SQLAlchemyError as e:
+                raise translate(e, self._where) from e
+            self._commit(connection)
+        self.close()
+        if self._url.drivername != "sqlite":
+            return self._where
+        kept = Path(self._where + suffix)
+        try:
+            for part in ("", "-wal", "-shm"):
+                if Path(self._where + part).exists():
+                    Path(self._where + part).rename(f"{kept}{part}")
+        except OSError as e:
+            raise unreachable(self._where, e.strerror or str(e)) from e
+        return str(kept)
 
     def close(self) -> None:
         """Close every idle connection. The catalog may be used again; it then connects anew."""
@@ -258,6 +308,10 @@ def _postgres_engine(url: URL) -> Engine:
         pool_pre_ping=True,
         connect_args={
             "connect_timeout": BUSY_TIMEOUT_S,
+            "keepalives_idle": SILENCE_S // 3,
+            "keepalives_interval": SILENCE_S // 6,
+            "keepalives_count": 3,
+            "tcp_user_timeout": SILENCE_S * 1000,
             "application_name": "offsitedb/catalog",
             "prepare_threshold": None,  # prepared statements do not survive a transaction pooler
         },

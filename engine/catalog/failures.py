@@ -36,6 +36,11 @@ _PG_DAMAGED = {"XX001", "XX002", "42P01", "42703"}
 _PG_UNREACHABLE = ("08", "28", "3D", "53", "57", "58", "42501", "25P03")
 
 
+MOVED_STATE = "ODB01"
+MOVED_SAID = "the catalog was moved"
+"""What a catalog that was moved answers to those who still write to it."""
+
+
 def translate(error: SQLAlchemyError, where: str) -> OffsiteError:
     """The product's error for ``error``; ``where`` names the catalog without its password."""
     if isinstance(error, PoolTimeout):
@@ -50,6 +55,8 @@ def translate(error: SQLAlchemyError, where: str) -> OffsiteError:
 
 def _from_sqlite(error: sqlite3.Error, where: str) -> OffsiteError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if str(error) == MOVED_SAID:
+        return moved(where)
     if code in _SQLITE_BUSY:
         return _busy(where)
     if code in _SQLITE_DAMAGED:
@@ -62,6 +69,8 @@ def _from_sqlite(error: sqlite3.Error, where: str) -> OffsiteError:
 def _from_postgres(error: psycopg.Error, where: str) -> OffsiteError:
     state = error.sqlstate or ""
     said = (error.diag.message_primary or str(error)).strip().replace("\n", " ")
+    if state == MOVED_STATE:
+        return moved(where)
     if state in _PG_BUSY:
         return _busy(where)
     if state in _PG_DAMAGED:
@@ -76,6 +85,11 @@ def _busy(where: str) -> CatalogError:
     return CatalogError(
         "catalog.busy", "another process is writing to the catalog", context={"catalog": where}, retry=True
     )
+
+
+def moved(where: str) -> CatalogError:
+    """The catalog is in use elsewhere."""
+    return CatalogError("catalog.moved", "the catalog was moved to another database", context={"catalog": where})
 
 
 def damaged(where: str, said: str) -> CatalogError:

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, Select, Update, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, Update, and_, exists, func, insert, or_, select, update
 
 from engine.catalog import job_tables
 from engine.catalog.failures import damaged
-from engine.catalog.schema import job_log
+from engine.catalog.schema import connections, job_log
 from engine.catalog.schema import jobs as table
 from engine.catalog.transaction import Tx
 from engine.codec import from_json, to_json
@@ -102,10 +102,34 @@ def queued(tx: Tx) -> list[Job]:
     )
 
 
-def claim(tx: Tx, job_id: str, worker_id: str, now: datetime, lease_s: float) -> Job | None:
+def open_of(tx: Tx, kind: JobKind, connection_id: str) -> Job | None:
+    """The oldest job of this kind and connection that has not ended."""
+    mine = select(table).where(table.c.kind == kind.value, table.c.connection_id == connection_id)
+    ended = [state.value for state in JobState if state.ended]
+    found = _records(tx, mine.where(table.c.state.not_in(ended)).order_by(table.c.created_at).limit(1))
+    return found[0] if found else None
+
+
+def running_by_worker(tx: Tx) -> dict[str, int]:
+    """How many jobs each worker runs."""
+    query = select(table.c.worker_id, func.count().label("n")).where(table.c.state == JobState.RUNNING.value)
+    return {row.worker_id: int(row.n) for row in tx.rows(query.group_by(table.c.worker_id)) if row.worker_id}
+
+
+def labelled(tx: Tx, labels: Collection[str], limit: int) -> list[str]:
+    """Ids of queued jobs whose connection asks for one of ``labels``, oldest first."""
+    query = select(table.c.id).join(connections, connections.c.id == table.c.connection_id)
+    wanted = query.where(table.c.state == JobState.QUEUED.value, connections.c.worker_label.in_(labels))
+    return [row.id for row in tx.rows(wanted.order_by(table.c.created_at, table.c.id).limit(limit))]
+
+
+def claim(
+    tx: Tx, job_id: str, worker_id: str, now: datetime, lease_s: float, labels: Collection[str] = ()
+) -> Job | None:
     """Take a queued or blocked job for ``worker_id`` until ``now`` + ``lease_s`` seconds, with a new fence.
 
-    None when there is nothing to take: held by another, ended, unknown, or another checkpoint of the connection runs.
+    None when there is nothing to take: held by another, ended, unknown, another checkpoint of the connection runs, or
+    the connection asks for a worker with a label that is not among ``labels``.
     """
     other = table.alias("other")
     taken = exists().where(
@@ -117,6 +141,7 @@ def claim(tx: Tx, job_id: str, worker_id: str, now: datetime, lease_s: float) ->
         update(table)
         .where(table.c.id == job_id, table.c.state.in_(_CLAIMABLE))
         .where(or_(table.c.kind != JobKind.CHECKPOINT.value, ~taken))
+        .where(~exists().where(connections.c.id == table.c.connection_id, _out_of_reach(labels)))
         .values(
             state=JobState.RUNNING.value,
             fence=table.c.fence + 1,
@@ -139,6 +164,13 @@ def renew(tx: Tx, job_id: str, fence: int, now: datetime, lease_s: float) -> Job
     """
     _held(tx, job_id, fence, _mine(job_id, fence).values(lease_until=now + timedelta(seconds=lease_s)))
     return get(tx, job_id)
+
+
+def expect_held(tx: Tx, job_id: str, fence: int) -> None:
+    """Raise CatalogError catalog.fenced unless this claim still holds the job."""
+    mine = (table.c.id == job_id, table.c.fence == fence, table.c.state == JobState.RUNNING.value)
+    if tx.row(select(table.c.id).where(*mine)) is None:
+        raise _fenced(job_id, fence)
 
 
 def note_object(tx: Tx, job_id: str, fence: int, object_key: str | None) -> None:
@@ -280,17 +312,26 @@ def read_log(tx: Tx, job_id: str, *, after: int = 0, limit: int = 1000) -> list[
     return [LogLine(n=row.n, at=row.at, level=row.level, text=row.text) for row in tx.rows(query)]
 
 
+def _out_of_reach(labels: Collection[str]) -> ColumnElement[bool]:
+    label = connections.c.worker_label
+    return and_(label.is_not(None), label.not_in(labels))
+
+
 def _mine(job_id: str, fence: int) -> Update:
     return update(table).where(table.c.id == job_id, table.c.fence == fence, table.c.state == JobState.RUNNING.value)
 
 
 def _held(tx: Tx, job_id: str, fence: int, statement: Update) -> None:
     if not tx.change(statement):
-        raise CatalogError(
-            "catalog.fenced",
-            f"the job is no longer held by this worker: {job_id}",
-            context={"job": job_id, "fence": fence},
-        )
+        raise _fenced(job_id, fence)
+
+
+def _fenced(job_id: str, fence: int) -> CatalogError:
+    return CatalogError(
+        "catalog.fenced",
+        f"the job is no longer held by this worker: {job_id}",
+        context={"job": job_id, "fence": fence},
+    )
 
 
 def _json(value: JobError | JobProgress | None) -> str | None:

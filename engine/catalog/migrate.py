@@ -6,16 +6,18 @@ catalog at a revision that is not in :data:`KNOWN` was written by a newer progra
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Text, column, inspect, select, table
+from sqlalchemy import Connection, Text, column, inspect, select, table, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from engine.catalog.failures import damaged, translate
+from engine.catalog.failures import MOVED_SAID, MOVED_STATE, damaged, moved, translate
 from engine.errors import CatalogError, ConfigError
 
 KNOWN = ("0001", "0002", "0003", "0004", "0005")
 """Revisions of ``migrations/versions``, oldest first; the last one is what this program works with."""
 
 VERSION_TABLE = "catalog_version"
+MOVED = "moved"
+"""What stands for the version of a catalog that is in use elsewhere."""
 
 
 def is_current(connection: Connection, where: str) -> bool:
@@ -50,6 +52,23 @@ def upgrade(connection: Connection, where: str, *, create: bool) -> None:
         raise damaged(where, str(e)) from e
 
 
+def retire(connection: Connection) -> None:
+    """Mark the catalog as moved: it opens no more, and whoever has it open still can change nothing."""
+    connection.execute(update(table(VERSION_TABLE, column("version_num"))).values(version_num=MOVED))
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(
+            f"CREATE TRIGGER moved BEFORE UPDATE ON revision BEGIN SELECT RAISE(ABORT, '{MOVED_SAID}'); END"
+        )
+    else:
+        connection.exec_driver_sql(
+            "CREATE FUNCTION refuse_moved() RETURNS trigger LANGUAGE plpgsql AS"
+            f" $$ BEGIN RAISE EXCEPTION '{MOVED_SAID}' USING ERRCODE = '{MOVED_STATE}'; END $$"
+        )
+        connection.exec_driver_sql(
+            "CREATE TRIGGER moved BEFORE UPDATE ON revision FOR EACH ROW EXECUTE FUNCTION refuse_moved()"
+        )
+
+
 def _stored(connection: Connection, where: str) -> str | None:
     """The revision of the catalog; None where there are no tables yet."""
     try:
@@ -60,6 +79,8 @@ def _stored(connection: Connection, where: str) -> str | None:
         raise translate(e, where) from e
     if len(found) != 1:
         raise damaged(where, f"it names {len(found)} versions of itself")
+    if found[0] == MOVED:
+        raise moved(where)
     if found[0] not in KNOWN:
         raise CatalogError(
             "catalog.newer-schema",

@@ -328,8 +328,9 @@ workers = Table(
     Column("heartbeat_at", Instant, nullable=False),
     Column("stopped_at", Instant),
     Column("labels", Text, nullable=False, server_default=text("''")),
+    Column("place", Text),
 )
-"""``labels``: networks that the worker reaches, separated by commas."""
+"""``labels``: networks that the worker reaches, separated by commas; ``place``: where its locked file lies."""
 
 events = Table(
     "events",

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Row, Select, func, insert, select, update
 
 from engine.catalog.failures import damaged
+from engine.catalog.removals import is_gone
 from engine.catalog.schema import connections
 from engine.catalog.schema import snapshots as table
 from engine.catalog.transaction import Tx
@@ -74,6 +75,13 @@ def newest(tx: Tx, connection_id: str) -> Snapshot | None:
     return found[0] if found else None
 
 
+def newest_there(tx: Tx, connection_id: str) -> Snapshot | None:
+    """The connection's snapshot with the highest number whose object is not gone."""
+    mine = select(table).where(table.c.connection_id == connection_id, ~is_gone())
+    found = _records(tx, mine.order_by(table.c.seq.desc()).limit(1))
+    return found[0] if found else None
+
+
 def list_recent(
     tx: Tx, *, connection_id: str | None = None, limit: int, before: datetime | None = None
 ) -> list[Snapshot]:
@@ -89,11 +97,13 @@ def list_recent(
     return _records(tx, query)
 
 
-def count(tx: Tx, *, connection_id: str | None = None) -> int:
-    """How many snapshots there are."""
+def count(tx: Tx, *, connection_id: str | None = None, after: datetime | None = None) -> int:
+    """How many snapshots there are; ``after`` (exclusive, by ``taken_at``) leaves the older ones out."""
     query = select(func.count().label("n")).select_from(table)
     if connection_id is not None:
         query = query.where(table.c.connection_id == connection_id)
+    if after is not None:
+        query = query.where(table.c.taken_at > after)
     row = tx.row(query)
     return 0 if row is None else int(row.n)
 

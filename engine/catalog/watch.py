@@ -15,9 +15,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, Text, cast, func, select, type_coerce
 
+from engine.catalog.removals import every, gone_result, is_gone
 from engine.catalog.schema import connections, drills, job_log, jobs, snapshots
+from engine.catalog.schema_running import removals
 from engine.catalog.transaction import Tx
 from engine.model import ConnectionRecord, JobKind, JobState, Snapshot, Timings, Verdict
+from engine.model.retention import Removal
 from engine.model.watch import LedgerLine, LogLine
 
 _FEW = 3
@@ -70,6 +73,14 @@ class Ledger:
     mark: object
 
 
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What became of snapshots' objects, by snapshot id, and the ``mark`` of what that was made from."""
+
+    removals: Mapping[str, Removal]
+    mark: object
+
+
 def names(tx: Tx) -> dict[str, Named]:
     """Every connection there ever was, by id."""
     found = tx.rows(select(connections.c.id, connections.c.name, connections.c.provider))
@@ -99,6 +110,7 @@ def standings(tx: Tx, *, connection_id: str | None = None) -> list[Standing]:
                 proof_target_s=row.proof_target_s,
                 restore_target_s=row.restore_target_s,
                 fingerprint=row.fingerprint,
+                worker_label=row.worker_label,
                 scratch_server_id=row.scratch_server_id,
             ),
             row.newest_proven_at,
@@ -131,11 +143,29 @@ def restore_times(tx: Tx, per_connection: int) -> dict[str, list[float]]:
 
 
 def sizes(tx: Tx) -> dict[str, tuple[int, int]]:
-    """Number and bytes of the snapshots at each destination, by its id."""
-    query = select(
+    """Number and bytes of the snapshots at each destination, by its id: of all, less those that are gone.
+
+    Two sums: asking of each snapshot whether it is gone takes longer than both.
+    """
+    sums = select(
         snapshots.c.destination_id, func.count().label("n"), func.sum(snapshots.c.size_bytes).label("bytes")
     ).group_by(snapshots.c.destination_id)
-    return {row.destination_id: (int(row.n), int(row.bytes)) for row in tx.rows(query)}
+    found = {row.destination_id: (int(row.n), int(row.bytes)) for row in tx.rows(sums)}
+    gone = sums.join_from(snapshots, removals, removals.c.snapshot_id == snapshots.c.id).where(gone_result())
+    for row in tx.rows(gone):
+        n, size_bytes = found[row.destination_id]
+        found[row.destination_id] = (n - int(row.n), size_bytes - int(row.bytes))
+    return found
+
+
+def gone(tx: Tx, kept: Gone | None = None) -> Gone:
+    """Every snapshot that is gone or locked; ``kept`` is an earlier answer, given again if nothing has changed."""
+    told = removals.c.result  # of the four words only one turns into another as long as itself, and never does
+    seen: tuple[ColumnElement[Any], ...] = (func.count(), func.max(removals.c.removed_at), func.sum(func.length(told)))
+    mark = tuple(tx.rows(select(*seen))[0])
+    if kept is not None and kept.mark == mark:
+        return kept
+    return Gone({removal.snapshot_id: removal for removal in every(tx)}, mark)
 
 
 def ledger(tx: Tx, named: Mapping[str, Named], *, limit: int, kept: Ledger | None = None) -> Ledger:
@@ -207,7 +237,7 @@ def _proven(column: ColumnElement[Any]) -> Select[Any]:
 
 
 def _newest_proven() -> ColumnElement[datetime]:
-    query = _proven(snapshots.c.taken_at).where(snapshots.c.connection_id == connections.c.id)
+    query = _proven(snapshots.c.taken_at).where(snapshots.c.connection_id == connections.c.id, ~is_gone())
     return query.correlate(connections).limit(1).scalar_subquery()
 
 

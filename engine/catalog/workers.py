@@ -26,6 +26,8 @@ def register(tx: Tx, worker: Worker) -> None:
             started_at=worker.started_at,
             heartbeat_at=worker.heartbeat_at,
             stopped_at=worker.stopped_at,
+            labels=",".join(sorted(worker.labels)),
+            place=worker.place,
         )
     )
 
@@ -72,4 +74,6 @@ def _record(row: Row[Any]) -> Worker:
         started_at=row.started_at,
         heartbeat_at=row.heartbeat_at,
         stopped_at=row.stopped_at,
+        labels=frozenset(label for label in row.labels.split(",") if label),
+        place=row.place,
     )

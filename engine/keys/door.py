@@ -183,6 +183,10 @@ class OsKeyring:
             raise _error(request.backend, reply)
         return reply
 
+    def ask(self, request: Request) -> Reply:
+        """Perform a request for something else than a master key, within the time limit. Raises nothing."""
+        return self._call(request)
+
     def _call(self, request: Request) -> Reply:
         """Perform ``request`` here, or in a child where another program could keep us waiting."""
         kind = kind_of(request.backend)

@@ -1,6 +1,6 @@
 """Frozen values that cross the seams between rooms. No behaviour beyond what a value can say of itself."""
 
-from engine.model.access import Principal, Role
+from engine.model.access import LoginLimit, Operator, OperatorView, Principal, Role, Session, SessionKind
 from engine.model.alerting import (
     Alarm,
     AlertChannel,
@@ -47,6 +47,15 @@ from engine.model.records import (
     Snapshot,
     SnapshotDetails,
     Worker,
+)
+from engine.model.schedules import (
+    DrillPolicy,
+    DrillRule,
+    NextSlots,
+    Schedule,
+    ScheduleView,
+    Slot,
+    SlotOutcome,
 )
 from engine.model.source import (
     Blocker,
@@ -97,7 +106,9 @@ __all__ = [
     "Dependant",
     "Destination",
     "DestinationKind",
+    "DrillPolicy",
     "DrillRecord",
+    "DrillRule",
     "Event",
     "EventHead",
     "Extension",
@@ -113,21 +124,31 @@ __all__ = [
     "JobKind",
     "JobProgress",
     "JobState",
+    "LoginLimit",
+    "NextSlots",
     "Normalised",
     "NotCaptured",
     "Occasion",
+    "Operator",
     "OperatorCheck",
+    "OperatorView",
     "PhaseTime",
     "Principal",
     "Recipient",
     "RestoreNeeds",
     "Role",
     "RoleNeed",
+    "Schedule",
+    "ScheduleView",
     "ScratchServer",
     "SealedKeys",
     "SequenceState",
     "ServerFacts",
+    "Session",
+    "SessionKind",
     "Skip",
+    "Slot",
+    "SlotOutcome",
     "Snapshot",
     "SnapshotDetails",
     "Structure",

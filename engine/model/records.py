@@ -74,6 +74,8 @@ class ConnectionRecord:
     """Whether the content of every table is compared, too."""
     scratch_server_id: str | None = None
     """The server that drills restore into instead of a cluster of their own."""
+    worker_label: str | None = None
+    """Only workers that bear this label reach the database; None: any worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,8 @@ class JobKind(StrEnum):
     DRILL = "drill"
     RESTORE = "restore"
     """Into a server of the user's."""
+    PRUNE = "prune"
+    """What the retention policy of a connection does not keep is removed."""
 
 
 class JobState(StrEnum):
@@ -256,6 +260,10 @@ class Worker:
     started_at: datetime
     heartbeat_at: datetime
     stopped_at: datetime | None
+    labels: frozenset[str] = frozenset()
+    """Networks that it reaches: connections that ask for one of them are for this worker, too."""
+    place: str | None = None
+    """Device and number of the directory that its locked file lies in: who sees the same one can test the lock."""
 
 
 @dataclass(frozen=True, slots=True)

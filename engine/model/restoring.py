@@ -72,6 +72,7 @@ class TargetContents:
     others: int
     rows_estimate: int
     size_bytes: int
+    large_objects: int = 0
 
 
 @dataclass(frozen=True, slots=True)

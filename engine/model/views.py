@@ -17,6 +17,7 @@ from engine.model.proof import (
     Versions,
 )
 from engine.model.records import JobError, JobKind, JobProgress, JobState
+from engine.model.retention import Removal
 from engine.model.source import Check, NotCaptured
 from engine.model.structure import StructureResult
 
@@ -40,6 +41,8 @@ class SnapshotView:
     tls: str
     location: str = ""
     """The whole place of the artifact; ``object_key`` is relative to the destination."""
+    removal: Removal | None = None
+    """What became of its object; None: it is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,8 @@ class JobView:
     drill_id: str | None
     progress: JobProgress | None
     error: JobError | None
+    with_drill: bool = True
+    """Whether a checkpoint ends with a drill; without one its snapshot is unproven."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +129,8 @@ class ConnectionView:
     """The server that drills restore into; None: a cluster of their own."""
     fingerprint: bool = False
     """Whether the content of every table is compared, not only its rows' number."""
+    worker_label: str | None = None
+    """Only workers that bear it run the connection's jobs; None: any worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +237,32 @@ class WorkerView:
     started_at: datetime
     heartbeat_at: datetime
     alive: bool
+    labels: tuple[str, ...] = ()
+    """Networks that it reaches."""
+    jobs: int = 0
+    """How many it runs now."""
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogView:
+    """Where the catalog lies (without a password), and how much it holds."""
+
+    where: str
+    dialect: str
+    tables: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogMoved:
+    """A catalog after its move. ``kept``: the old one; ``setting``: what the environment has to say from now on."""
+
+    where: str
+    dialect: str
+    tables: int
+    rows: int
+    kept: str
+    setting: str
 
 
 @dataclass(frozen=True, slots=True)

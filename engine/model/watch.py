@@ -6,13 +6,15 @@ line is opened.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from engine.model.alerting import Incident
 from engine.model.proof import Timings, Verdict
 from engine.model.records import JobState, PhaseTime
 from engine.model.restoring import RestoreRecord
+from engine.model.retention import Removal
 from engine.model.views import Attempt, JobView
 
 
@@ -60,6 +62,13 @@ class Headline:
     next_run_at: datetime | None
     job: JobView | None
     """The newest job of the connection that has not ended."""
+    schedule: str = ""
+    """In words, with its time zone; empty: checkpoints on demand."""
+    paused: bool = False
+    drills: str = "every snapshot"
+    """Which snapshots of the schedule are drilled, in words."""
+    target_by_schedule: bool = False
+    """Nobody set ``proof_target_s``: it follows from the schedule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +94,8 @@ class Overview:
     recovery_confirmed: bool
     incidents: tuple[Incident, ...] = ()
     """Those that are open, oldest first."""
+    gone: Mapping[str, Removal] = field(default_factory=dict)
+    """Snapshots whose object is gone, being removed or locked, by id."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,10 @@ from engine.cancel import CancelToken
 from engine.config import DrillSettings
 from engine.errors import CouldNotVerify
 from engine.postgres import template
+from engine.postgres.diagnosis import diagnose
 from engine.postgres.extensions import DATABASE
 from engine.postgres.isolation import Sandbox
+from engine.postgres.rule import Place
 from engine.postgres.scratch import SOCKET_PORT, ScratchDir, end_survivors
 from engine.process import Child, clean_environment, run, spawn
 
@@ -32,6 +34,10 @@ SUPERUSER = "offsitedb_scratch"
 MARGIN_BYTES = 256 << 20
 """Disk space that a drill leaves to the rest of the host; a drill that comes this near to the end is stopped."""
 
+_NAMELESS = (
+    "PostgreSQL runs only as a user with a name. Install bubblewrap on this host, in which the drill gives it one, or"
+    " give the OS user of the worker an entry in /etc/passwd."
+)
 _CLUSTER_BYTES = 64 << 20  # an empty cluster with its first WAL segments
 _INITDB_TIMEOUT_S = 120.0
 _START_TIMEOUT_S = 60.0
@@ -69,12 +75,15 @@ _SETTINGS = {
 
 
 class ServerPrograms(Protocol):
-    """PostgreSQL programs of one major: where they are, and their libraries if the system does not find them."""
+    """PostgreSQL programs of one major: where they and their files are, and their libraries if the system does not
+    find them."""
 
     @property
     def bindir(self) -> Path: ...
     @property
     def libdir(self) -> Path | None: ...
+    @property
+    def sharedir(self) -> Path | None: ...
     @property
     def major(self) -> int: ...
     @property
@@ -270,6 +279,7 @@ def _initdb(scratch: ScratchDir, toolset: ServerPrograms, sandbox: Sandbox, canc
         raise CouldNotVerify(
             "drill.scratch",
             f"initdb failed (exit status {finished.status}): {_last_lines(finished.stderr)}",
+            hint=_NAMELESS if "could not look up effective user ID" in finished.stderr else None,
             context={"version": toolset.version, "sandbox": sandbox.facts.sandbox},
         )
 
@@ -282,7 +292,9 @@ def _wait_ready(scratch: ScratchDir, child: Child, cancel: CancelToken) -> tuple
         status = child.poll()
         if status is not None:
             said = _last_lines(child.stderr_tail())
-            raise CouldNotVerify("drill.scratch", f"the scratch server ended at once (exit status {status}): {said}")
+            found = diagnose(said, Place.RESTORE)
+            why = f": {found.message}" if found.host else f" (exit status {status}): {said}"
+            raise CouldNotVerify("drill.scratch", f"the scratch server ended at once{why}", hint=found.hint)
         try:
             with _connect(scratch, "postgres", SUPERUSER) as conn:
                 row = conn.execute(
@@ -342,7 +354,7 @@ def _sandboxed(
     *arguments: str | Path,
     merged: bool = False,
 ) -> list[str]:
-    readable = {toolset.bindir.parent, *([toolset.libdir] if toolset.libdir is not None else [])}
+    readable = {toolset.bindir.parent, *(p for p in (toolset.libdir, toolset.sharedir) if p is not None)}
     argv: Sequence[str | Path] = (*(_MERGE if merged else ()), toolset.bindir / name, *arguments)
     return sandbox.wrap(argv, writable=(scratch.path,), readable=tuple(sorted(readable)), passwd=scratch.passwd)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -23,9 +24,11 @@ from engine.errors import OffsiteError, SourceError
 from engine.model import Isolation, Structure, TableCount
 from engine.postgres import passfile
 from engine.postgres.conninfo import Conninfo
+from engine.postgres.diagnosis import NOWHERE, diagnose
 from engine.postgres.export import ATTEMPTS, open_exporter
 from engine.postgres.exported import ExportedSnapshot, Plan
 from engine.postgres.isolation import Sandbox, choose
+from engine.postgres.rule import Place, Surroundings
 from engine.postgres.tools import Toolset, environment
 from engine.process import Child, clean_environment, spawn
 
@@ -34,12 +37,8 @@ _END_S = 10.0
 _PIPE_BYTES = 1 << 20
 _OUTPUT_BYTES = 1 << 17
 """What pg_dump collects before it writes; by itself it makes a system call, and wakes its reader, every 4 KiB."""
-_CUT = re.compile(
-    r"server closed the connection|terminating connection|could not receive data|connection reset|connection .* lost"
-    r"|SSL connection has been closed|SSL SYSCALL|no connection to the server|connection not open|Broken pipe",
-    re.IGNORECASE,
-)
-"""How pg_dump says that the network or an administrator ended its session: the same dump may succeed a moment later."""
+_ECHO = re.compile(r"detail: (?:Query|Command) was: ")
+"""pg_dump repeats its statement: a rule reads the table out of it, and nobody else needs it."""
 
 
 @contextmanager
@@ -167,9 +166,10 @@ def _with_larger_output() -> list[str]:
     return [] if stdbuf is None else [stdbuf, f"--output={_OUTPUT_BYTES}"]
 
 
-def finish_dump(child: Child) -> None:
-    """Wait for pg_dump after its stdout ended. Raises SourceError ``pg.dump-failed`` with its own words.
+def finish_dump(child: Child, near: Surroundings = NOWHERE) -> None:
+    """Wait for pg_dump after its stdout ended. Raises SourceError with what its words mean, and the words.
 
+    ``pg.dump-failed`` where no rule knows them. ``near``: what a rule may say about the source.
     A pg_dump that still has something to write when nobody reads any more is ended after ten seconds.
     """
     try:
@@ -181,14 +181,21 @@ def finish_dump(child: Child) -> None:
         return
     if status > 128:
         status = 128 - status  # a sandbox reports the signal that ended its program in this way
-    words = _last_words(child.stderr_tail())
+    stderr = child.stderr_tail()
     how = f"exit status {status}" if status > 0 else f"ended by signal {-status}"
-    code = "pg.permission" if "permission denied" in words else "pg.dump-failed"
+    found = diagnose(stderr, Place.DUMP, near, point=_last_words(stderr))
+    said = f"{how}: {found.words or 'no message'}"
+    hint = found.hint
+    if status == -signal.SIGKILL and found.rule is None:
+        hint = "Look for an out-of-memory kill on this machine (`dmesg | grep -i 'killed process'`), then try again."
     raise SourceError(
-        code,
-        f"pg_dump failed ({how}): {words or 'no message'}",
+        found.code or "pg.dump-failed",
+        f"{found.sentence} (pg_dump, {said})"
+        if found.sentence
+        else f"pg_dump failed ({how}): {found.words or 'no message'}",
+        hint=hint,
         context={"status": status},
-        retry=_CUT.search(words) is not None,
+        retry=found.retry,
     )
 
 
@@ -251,5 +258,5 @@ class Counting:
 def _last_words(stderr: str) -> str:
     """pg_dump's own error lines, without its "query was" echoes of long statements."""
     lines = [line.removeprefix("pg_dump: ") for line in stderr.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith(("error:", "detail:"))]
+    errors = [line for line in lines if line.startswith(("error:", "detail:")) and not _ECHO.match(line)]
     return "; ".join(errors or lines[-3:])[:1000]

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from engine.errors import CouldNotVerify
 from engine.model import Failure, Skip
-from engine.postgres.replayplan import close, name_skips, tokens
+from engine.postgres.diagnosis import NOWHERE, Diagnosis, diagnose
+from engine.postgres.replayplan import close, name_skips
+from engine.postgres.rule import Place, Surroundings
+from engine.postgres.rules_restore import UNKNOWN_CAUSE
 from engine.postgres.toc import TocEntry
 from engine.redact import redact
 
@@ -26,25 +29,6 @@ _OTHER = re.compile(r"^pg_restore: (?!error: )")
 _SERVER_ERROR = re.compile(r"(?:ERROR|FATAL|PANIC):  ")
 _STATEMENT = "Command was: "
 
-_HOST_PROBLEMS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"No space left on device|Disk quota exceeded|could not extend file"), "drill.disk"),
-    (
-        re.compile(
-            r"collation \"[^\n]*\" for encoding \"[^\n]*\" does not exist|could not create locale"
-            r"|ICU is not supported in this build|could not open collator for locale"
-        ),
-        "drill.locale-missing",
-    ),
-    (re.compile(r"could not access file \"|could not load library \""), "drill.extension-missing"),
-    (re.compile(r"unsupported version \(\d+\.\d+\) in file header"), "drill.tool-missing"),
-    (
-        re.compile(
-            r"server closed the connection unexpectedly|the database system is (?:shutting down|in recovery mode)"
-            r"|could not connect to server|connection to server on socket|out of shared memory|out of memory"
-        ),
-        "drill.scratch",
-    ),
-)
 _SUPERUSER = re.compile(
     r"must be superuser|[Oo]nly superusers? can|permission denied|must be owner of|must have privileges"
 )
@@ -68,9 +52,6 @@ _NO_DATA_KINDS = frozenset(
     }
 )
 """Definitions that run no code of the database and hold no rows: a refusal there is about rights and nothing else."""
-
-_UNQUALIFIED = re.compile(r"(?:function|relation|type|operator|schema) [^\n]* does not exist|does not exist: ")
-_CONTEXT_FUNCTION = re.compile(r'(?:SQL function "([^"\n]+)"|PL/pgSQL function ([^\n(]+)\()')
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +83,18 @@ def read_mishaps(lines: Iterable[str], entries: Sequence[TocEntry]) -> list[Mish
     return mishaps
 
 
-def raise_host_problem(mishaps: Sequence[Mishap]) -> None:
-    """Raise CouldNotVerify when a message shows that this host, not the archive, is the matter."""
+def raise_host_problem(mishaps: Sequence[Mishap], *, major: int = 0) -> None:
+    """Raise CouldNotVerify when a message shows that this host, not the archive, is the matter.
+
+    ``major``: of the programs here.
+    """
+    near = Surroundings(major=major)
     for mishap in mishaps:
-        for pattern, code in _HOST_PROBLEMS:
-            if pattern.search(mishap.text):
-                where = f" while restoring {_kind(mishap.entry)} {mishap.entry.name}" if mishap.entry else ""
-                raise CouldNotVerify(code, f"{mishap.about}{where}")
+        found = explain(mishap, (), near=near)
+        if found.host:
+            assert found.code is not None
+            where = f" while restoring {_kind(mishap.entry)} {mishap.entry.name}" if mishap.entry else ""
+            raise CouldNotVerify(found.code, found.message + where, hint=found.hint)
 
 
 def judge(mishaps: Sequence[Mishap], entries: Sequence[TocEntry], status: int) -> Judgement:
@@ -117,7 +103,8 @@ def judge(mishaps: Sequence[Mishap], entries: Sequence[TocEntry], status: int) -
     failures: list[Failure] = []
     for mishap in mishaps:
         if mishap.entry is None:
-            failures.append(Failure("drill.restore", redact(f"pg_restore: {mishap.about}"), hint_for(mishap, entries)))
+            message = f"pg_restore: {explain(mishap, entries).message}"
+            failures.append(Failure("drill.restore", message, hint_for(mishap, entries)))
         else:
             first.setdefault(mishap.entry.dump_id, mishap)
     reasons = {
@@ -142,35 +129,17 @@ def judge(mishaps: Sequence[Mishap], entries: Sequence[TocEntry], status: int) -
     return Judgement(tuple(failures), name_skips(skipped, reasons), lost)
 
 
-UNKNOWN_CAUSE = "Restoring by hand will show the same error. Mend the object at the source, then take a new checkpoint."
+def explain(
+    mishap: Mishap, entries: Sequence[TocEntry], place: Place = Place.RESTORE, *, near: Surroundings = NOWHERE
+) -> Diagnosis:
+    """What a message means, as far as a rule knows it."""
+    return diagnose(mishap.text, place, replace(near, entry=mishap.entry, entries=entries), point=mishap.about)
 
 
 def hint_for(mishap: Mishap | None, entries: Sequence[TocEntry]) -> str:
     """A full sentence on what to do at the source, for the causes that we know."""
-    text = mishap.text if mishap is not None else ""
-    function = _blamed_function(text, entries)
-    if "canceling statement" in text or "terminating connection due to administrator command" in text:
-        return "A single statement ran longer than its limit. Raise drill.statement_timeout_s in config.toml if it may."
-    if _UNQUALIFIED.search(text) and function is not None:
-        return (
-            "A restore runs with an empty search_path, and this function uses names without their schema. Run at the"
-            f" source: `ALTER FUNCTION {function} SET search_path = public, pg_temp;`, then take a new checkpoint."
-        )
-    if "violates check constraint" in text or (function is not None and "COPY" in text):
-        return (
-            "This CHECK gives another answer during a restore, most often because it reads another table that is"
-            " loaded later. Replace it by a foreign key or a trigger at the source, then take a new checkpoint."
-        )
-    if "could not create unique index" in text or "duplicate key value" in text:
-        return "The source holds duplicates that its own unique index should forbid. Run `REINDEX` there to see them."
-    if "violates foreign key constraint" in text:
-        return "The source holds rows without their parents. Find and mend them there, then take a new checkpoint."
-    if _SUPERUSER.search(text):
-        return (
-            "Code of this database wants superuser rights while it is restored, and a drill never gives them. Read the"
-            " object's definition at the source before you restore it as superuser."
-        )
-    return UNKNOWN_CAUSE
+    found = explain(mishap, entries).hint if mishap is not None else None
+    return redact(found or UNKNOWN_CAUSE)
 
 
 def _messages(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
@@ -205,7 +174,11 @@ def _point(text: str) -> str:
 
 
 def _failure(entry: TocEntry, mishap: Mishap, cause: TocEntry | None, entries: Sequence[TocEntry]) -> Failure:
-    why = mishap.about if cause is None else f"it depends on {_kind(cause)} {cause.name}, which was not restored either"
+    why = (
+        explain(mishap, entries).message
+        if cause is None
+        else f"it depends on {_kind(cause)} {cause.name}, which was not restored either"
+    )
     if entry.desc == "TABLE":
         message = f"table {entry.name} is lost with all its rows: {why}"
     elif entry.desc == "TABLE DATA":
@@ -219,19 +192,3 @@ def _failure(entry: TocEntry, mishap: Mishap, cause: TocEntry | None, entries: S
 
 def _kind(entry: TocEntry) -> str:
     return entry.desc.lower()
-
-
-def _blamed_function(text: str, entries: Sequence[TocEntry]) -> str | None:
-    """The innermost function of the message's context, with its schema and arguments where the archive has just one."""
-    match = _CONTEXT_FUNCTION.search(text)
-    if match is None:
-        return None
-    parts = tokens(match[1] or match[2])
-    name = parts[-1] if parts else ""
-    fits = [e for e in entries if e.desc == "FUNCTION" and tokens(e.tag)[:1] == (name,)]
-    if len(fits) != 1:
-        return match[1] or match[2]
-    schema = fits[0].schema or "public"
-    if re.fullmatch(r"[a-z_][a-z0-9_$]*", schema) is None:
-        schema = '"' + schema.replace('"', '""') + '"'
-    return f"{schema}.{fits[0].tag}"

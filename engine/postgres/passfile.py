@@ -18,6 +18,9 @@ from pathlib import Path
 from engine.postgres.address import Conninfo
 from engine.process import RunAs
 
+NO_FILE = "/dev/null/none"
+"""In place of the user's own ~/.pgpass: a file that cannot exist. libpq warns on stderr about one that is no file."""
+
 KEEPALIVE = {"keepalives": "1", "keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "6"}
 """A dead network is noticed after 30 + 6 × 10 s; idle NAT entries live 5 minutes and more (F9)."""
 
@@ -38,7 +41,7 @@ class PasswordFile:
 def password_file(conninfo: Conninfo, *, run_as: RunAs | None = None) -> Iterator[PasswordFile]:
     """A password file for one child, gone when the block ends. ``run_as``: the user that the child runs as."""
     if conninfo.password is None:
-        yield PasswordFile(None, "/dev/null")  # not the user's own ~/.pgpass
+        yield PasswordFile(None, NO_FILE)
         return
     line = pgpass_line(conninfo).encode()
     if hasattr(os, "memfd_create"):

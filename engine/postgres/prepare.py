@@ -15,6 +15,7 @@ from psycopg import sql
 
 from engine.errors import CouldNotVerify
 from engine.model import CollationNeed, Normalised, RestoreNeeds, Skip
+from engine.postgres import locales as localegen
 from engine.postgres.cluster import SUPERUSER, ScratchCluster
 from engine.postgres.extensions import check_extensions, create_extensions
 from engine.postgres.external import ExternalServer
@@ -128,9 +129,19 @@ def _create_database(
         wanted = needs.icu_locale if needs.locale_provider != "libc" and needs.icu_locale else needs.collate
         assert first_error is not None
         why = first_error.diag.message_primary or str(first_error)
-        return (Skip("LOCALE", wanted, f"not on this host ({why}); the drill used {locale.name}"),)
+        return (
+            Skip("LOCALE", wanted, f"not on this host ({why}); the drill used {locale.name}{_brings(needs, major)}"),
+        )
     assert first_error is not None
     raise first_error
+
+
+def _brings(needs: RestoreNeeds, major: int) -> str:
+    """Words on how the host gets the database's own locale; empty where we do not know."""
+    if needs.locale_provider in ("icu", "i"):
+        return f". `apt install postgresql-{major}` brings a PostgreSQL with ICU"
+    command = localegen.command(needs.collate)
+    return "" if command is None else f". Run on the drill host: `{command}`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +222,7 @@ def _check_collations(conn: psycopg.Connection[tuple[object, ...]], collations: 
 
 def _locale_hint(locales: list[str], *, icu: bool, major: int) -> str | None:
     """The exact commands for the drill host."""
-    commands = [f"`locale-gen {name}`" for name in locales]
+    commands = [f"`{command}`" for name in locales if (command := localegen.command(name)) is not None]
     if icu:
         commands.append(f"`apt install postgresql-{major}` (a build with ICU)")
     return f"Run on the drill host: {', then '.join(commands)}; then drill again." if commands else None

@@ -1,160 +1,23 @@
 """What a psycopg error means, in the product's own codes and words.
 
-libpq gives no SQLSTATE for a connection that fails, not even for a wrong password, so those are told apart by text;
-errors of a running session by SQLSTATE. The room refuses to pass on a text without masking the password first.
+Connections that fail are told apart by text (``engine.postgres.diagnosis``), errors of a running session by text where
+a rule knows it and by SQLSTATE elsewhere. The room refuses to pass on a text without masking the password first.
 """
 
 from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import psycopg
 
 from engine.errors import OffsiteError, SourceError
 from engine.postgres.address import Conninfo
+from engine.postgres.certificate import why_refused
+from engine.postgres.diagnosis import diagnose
 from engine.postgres.providers import pooler_advice, recognise
+from engine.postgres.rule import Place, Surroundings
 from engine.redact import holding
-
-
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """A text of libpq, a server or a pooler, and what it means. ``retry``: it may pass by itself."""
-
-    pattern: re.Pattern[str]
-    code: str
-    message: str
-    hint: str | None = None
-    retry: bool = False
-
-
-def _rule(pattern: str, code: str, message: str, hint: str | None = None, *, retry: bool = False) -> _Rule:
-    return _Rule(re.compile(pattern, re.IGNORECASE), code, message, hint, retry)
-
-
-_CONNECT_RULES: Sequence[_Rule] = (
-    _rule(
-        r"tenant or user not found|tenant/user .* not found",
-        "pg.auth",
-        "the pooler does not know this user",
-        "Behind Supabase's pooler the user is `postgres.<project-ref>` or `<role>.<project-ref>`: copy the string of"
-        " the session pooler from the project's Connect page.",
-    ),
-    _rule(
-        r"endpoint id is not specified|inconsistent project name",
-        "pg.auth",
-        "Neon could not tell which endpoint is meant",
-        "Add `options=endpoint%3D<endpoint-id>` behind the ? of the connection string; the id is the"
-        " first part of the host.",
-    ),
-    _rule(
-        r"unsupported startup parameter|gssapi negotiation|prepared statement .* (?:already exists|does not exist)",
-        "pg.pooler",
-        "a pooler answered and refused what a backup needs",
-    ),
-    _rule(
-        r"could not translate host name|name or service not known|nodename nor servname|no address associated"
-        r"|failed to resolve|name resolution",
-        "pg.unknown-host",
-        "the host name {host} does not resolve",
-    ),
-    _rule(
-        r"no pg_hba\.conf entry.*(?:no encryption|ssl off)",
-        "pg.tls",
-        "the server wants an encrypted connection",
-        "Set `sslmode=verify-full` (or `require`) in the connection string.",
-    ),
-    _rule(
-        r"no pg_hba\.conf entry",
-        "pg.auth",
-        "the server allows no login of {user} to {dbname} from this machine's address",
-        "Allow this machine's address in the provider's network settings, or add a line for it to pg_hba.conf.",
-    ),
-    _rule(
-        r"root certificate file .* does not exist|could not (?:read|load) root certificate",
-        "pg.tls",
-        "the CA file cannot be read",
-        "Check the path behind sslrootcert, or remove sslrootcert to use the bundle that comes with this program.",
-    ),
-    _rule(
-        r"certificate verify failed|self-signed certificate|unable to get (?:local )?issuer",
-        "pg.tls",
-        "the server's certificate is not signed by an authority that is known here",
-        "Download the provider's CA certificate and add `sslrootcert=/path/to/ca.crt`; or choose `sslmode=require`"
-        " knowingly: it encrypts without knowing to whom, and every report will say so.",
-    ),
-    _rule(
-        r"server certificate for .* does not match host name|certificate .* does not match",
-        "pg.tls",
-        "the server's certificate is for another host name",
-        "Use the host name that stands in the certificate, not an address or an alias.",
-    ),
-    _rule(
-        r"server does not support ssl",
-        "pg.tls",
-        "the server offers no TLS and the connection asks for it",
-        "Enable TLS on the server; or choose `sslmode=disable` knowingly: every report will say so.",
-    ),
-    _rule(r"channel binding", "pg.tls", "the server offers no channel binding and the connection asks for it"),
-    _rule(
-        r"ssl error|tls|certificate|sslv3 alert",
-        "pg.tls",
-        "no TLS connection that meets sslmode={sslmode} could be made",
-    ),
-    _rule(
-        r"password authentication failed|sasl authentication failed|wrong password|authentication failed"
-        r"|no password supplied|role \".*\" does not exist|is not permitted to log in|no such user|bouncer config error"
-        r"|scram",
-        "pg.auth",
-        "the server refused the user {user} or the password",
-    ),
-    _rule(
-        r"database \".*\" does not exist|no such database", "pg.no-database", "there is no database {dbname} on {host}"
-    ),
-    _rule(
-        r"network is unreachable|cannot assign requested address|no route to host|address family not supported",
-        "pg.unreachable",
-        "there is no network route to {host}",
-        retry=True,
-    ),
-    _rule(
-        r"too many (?:connections|clients)|remaining connection slots|max_client_conn|max clients",
-        "pg.unreachable",
-        "the server has no free connection",
-        "Raise the connection limit, or run the checkpoint when fewer programs are connected.",
-        retry=True,
-    ),
-    _rule(
-        r"starting up|shutting down|in recovery mode|not accepting connections",
-        "pg.unreachable",
-        "the server does not accept connections at the moment",
-        "Wait until the server has started, then run the command again.",
-        retry=True,
-    ),
-    _rule(r"connection refused", "pg.unreachable", "nothing listens on {host} port {port}", retry=True),
-    _rule(
-        r"timeout expired|timed out",
-        "pg.unreachable",
-        "{host} port {port} did not answer within {timeout} s",
-        "Check host, port and firewall, and that this machine's address is allowed at the provider.",
-        retry=True,
-    ),
-    _rule(
-        r"no such file or directory",
-        "pg.unreachable",
-        "there is no server socket in {host} for port {port}",
-        retry=True,
-    ),
-    _rule(
-        r"session is read-only|session is not read-only|server is (?:not )?in hot standby",
-        "pg.unreachable",
-        "the server is not of the kind that target_session_attrs asks for",
-        "Remove target_session_attrs, or name the host of the right server.",
-    ),
-    _rule(r"", "pg.unreachable", "the database server {host} port {port} cannot be reached", retry=True),
-)
 
 _BY_STATE: dict[str, tuple[str, str, bool]] = {
     # SQLSTATE or its class -> (code, message, retry)
@@ -191,17 +54,45 @@ def translate(exc: psycopg.Error, conninfo: Conninfo | None) -> OffsiteError:
             text = str(exc)
             if _LOST.search(text) and "connection failed" not in text:
                 return _error("pg.unreachable", "the connection to {host} was lost", conninfo, exc, None, retry=True)
-            rule = next(r for r in _CONNECT_RULES if r.pattern.search(text))
-            hint = _route_hint(conninfo) if "route" in rule.message else rule.hint
-            if rule.code == "pg.pooler":
-                advice = pooler_advice(conninfo)
-                hint = advice.text if advice is not None else hint
-            return _error(rule.code, rule.message, conninfo, exc, hint, retry=rule.retry)
+            return _refused(exc, conninfo, text)
         return _error("pg.query-failed", "the server refused one of our queries", conninfo, exc, None, retry=False)
+
+
+def surroundings(conninfo: Conninfo, *, role: str | None = None, major: int = 0) -> Surroundings:
+    """What a rule may say about a connection: no password."""
+    return Surroundings(
+        host=conninfo.host,
+        port=conninfo.port,
+        dbname=conninfo.dbname,
+        role=role or conninfo.user,
+        sslmode=conninfo.sslmode,
+        timeout_s=conninfo.connect_timeout_s,
+        major=major,
+    )
+
+
+def _refused(exc: psycopg.Error, conninfo: Conninfo, text: str) -> OffsiteError:
+    """A connection that was not made."""
+    found = diagnose(text, Place.CONNECT, surroundings(conninfo))
+    why = why_refused(conninfo) if found.rule == "certificate" else None
+    if why is not None:
+        found = diagnose(f"{text}: {why}", Place.CONNECT, surroundings(conninfo))
+    assert found.code is not None  # the last rule fits everything
+    hint = found.hint
+    if found.rule == "no-route":
+        hint = _route_hint(conninfo)
+    elif found.code == "pg.pooler":
+        advice = pooler_advice(conninfo)
+        hint = advice.text if advice is not None else hint
+    return _told(found.code, found.sentence, conninfo, exc, hint, retry=found.retry, why=why)
 
 
 def _by_state(exc: psycopg.Error, conninfo: Conninfo) -> OffsiteError:
     state = exc.sqlstate or ""
+    found = diagnose(str(exc), Place.SESSION, surroundings(conninfo))
+    if found.code is not None:
+        code = "pg.query-failed" if found.code == "pg.dump-failed" else found.code
+        return _told(code, found.sentence, conninfo, exc, found.hint, retry=found.retry)
     for length in (5, 3, 2):
         known = _BY_STATE.get(state[:length])
         if known is not None:
@@ -221,9 +112,22 @@ def _error(
         sslmode=conninfo.sslmode,
         timeout=conninfo.connect_timeout_s,
     )
-    reason = _reason(exc)
+    return _told(code, filled, conninfo, exc, hint, retry=retry)
+
+
+def _told(
+    code: str,
+    sentence: str,
+    conninfo: Conninfo,
+    exc: psycopg.Error,
+    hint: str | None,
+    *,
+    retry: bool,
+    why: str | None = None,
+) -> OffsiteError:
+    reason = ": ".join(part for part in (_reason(exc), why) if part)
     context = {"sqlstate": exc.sqlstate, "connection": conninfo.describe()}
-    return SourceError(code, f"{filled} ({reason})" if reason else filled, hint=hint, context=context, retry=retry)
+    return SourceError(code, f"{sentence} ({reason})" if reason else sentence, hint=hint, context=context, retry=retry)
 
 
 def _reason(exc: psycopg.Error) -> str:

@@ -21,10 +21,12 @@ from engine.cancel import CancelToken
 from engine.errors import CouldNotVerify, DrillFailed
 from engine.model import Dependant, Failure, Normalised, RestoreNeeds, Skip
 from engine.postgres.cluster import MARGIN_BYTES, ScratchCluster
+from engine.postgres.diagnosis import diagnose
 from engine.postgres.external import ExternalServer
 from engine.postgres.mishaps import Mishap, judge, raise_host_problem, read_mishaps
 from engine.postgres.prepare import Prepared, drop_database, prepare_database
 from engine.postgres.replayplan import RestorePlan, plan_restore
+from engine.postgres.rule import Place
 from engine.postgres.scratch import open_archive_file
 from engine.postgres.tableprogress import TableWatch
 from engine.postgres.toc import Toc, listed_ids, read_toc
@@ -102,7 +104,7 @@ def list_archive(cluster: ScratchCluster | ExternalServer, archive: BinaryIO, ca
         raise CouldNotVerify("drill.scratch", f"pg_restore --list could not be run: {e}") from e
     if finished.status != 0:
         mishaps = read_mishaps(finished.stderr.splitlines(), toc.entries)
-        raise_host_problem(mishaps)
+        raise_host_problem(mishaps, major=cluster.toolset.major)
         said = mishaps[0].about if mishaps else f"exit status {finished.status}"
         raise DrillFailed("drill.restore", f"pg_restore cannot list the archive: {said}")
     if listed_ids(finished.stdout.decode("utf-8", "replace")) != frozenset(e.dump_id for e in toc.entries):
@@ -225,7 +227,7 @@ class _Replay:
             )
             status, mishaps = self._run(argv, (self._archive.fileno(), use_list.fileno()), prepared)
         self._cancel.check()
-        raise_host_problem(mishaps)
+        raise_host_problem(mishaps, major=self.cluster.toolset.major)
         return status, mishaps
 
     def _run(self, argv: Sequence[str], fds: Sequence[int], prepared: Prepared) -> tuple[int, list[Mishap]]:
@@ -355,4 +357,7 @@ def _refuse_forced(cluster: ExternalServer, toc: Toc) -> None:
 
 
 def _server_gone(error: psycopg.Error) -> CouldNotVerify:
-    return CouldNotVerify("drill.scratch", f"the scratch server ended during the restore: {str(error).strip()}")
+    found = diagnose(str(error), Place.RESTORE)
+    return CouldNotVerify(
+        "drill.scratch", f"the scratch server ended during the restore: {found.words}", hint=found.hint
+    )

@@ -45,6 +45,13 @@ _BELONGS = frozenset(
         *("MATERIALIZED VIEW DATA", "SEQUENCE"),
     }
 )
+_NAMED_AFTER = frozenset(
+    {
+        *("RULE", "TRIGGER", "POLICY", "DEFAULT", "CONSTRAINT", "CHECK CONSTRAINT", "ROW SECURITY", "TABLE DATA"),
+        "MATERIALIZED VIEW DATA",
+    }
+)
+"""Their tags begin with the relation that they are of: other relations that they depend on they merely read."""
 _BRIDGES = frozenset({"FK CONSTRAINT", "TABLE ATTACH", "INDEX ATTACH"})
 """They stand between tables: restored only with both of them."""
 _PULLED = frozenset(
@@ -86,9 +93,27 @@ class Selection:
         return tuple((e.schema or "", e.tag) for e in self.kept if e.desc == "TABLE DATA")
 
     @property
+    def large_objects(self) -> tuple[int, ...]:
+        """Their OIDs: one an entry, or from PostgreSQL 17 on a list in each."""
+        ones = [int(e.tag) for e in self.kept if e.desc == "BLOB" and e.tag.isdigit()]
+        lists = (e.definition.split() for e in self.kept if e.desc == "BLOB METADATA")
+        return tuple(sorted({*ones, *(int(oid) for oids in lists for oid in oids if oid.isdigit())}))
+
+    @property
     def creates(self) -> dict[str, int]:
-        kinds = Counter(e.desc.lower() for e in self.kept if e.desc not in _DATA and e.desc != "COMMENT")
+        apart = _DATA | _LARGE_OBJECTS
+        kinds = Counter(e.desc.lower() for e in self.kept if e.desc not in apart and e.desc != "COMMENT")
+        if large := len(self.large_objects):
+            kinds["large object"] = large
         return dict(sorted(kinds.items()))
+
+    @property
+    def drops_with_table(self) -> frozenset[int]:
+        """Ids of what goes when its table goes, and of which PostgreSQL refuses some alone: a partition's indexes."""
+        tables = {e.dump_id for e in self.kept if e.desc in _TABLES}
+        return frozenset(
+            e.dump_id for e in self.kept if e.desc in ("INDEX", "CONSTRAINT") and not tables.isdisjoint(e.depends_on)
+        )
 
 
 def select(entries: Sequence[TocEntry], options: RestoreOptions, existing: Existing) -> Selection:
@@ -192,14 +217,17 @@ def _owned(entry: TocEntry, inside: Sequence[int], by_id: dict[int, TocEntry]) -
         return "SEQUENCE" in kinds
     if entry.desc in ("COMMENT", "STATISTICS DATA"):
         return bool(kinds - {"SCHEMA"})
+    if entry.desc in _NAMED_AFTER:
+        return any(by_id[d].desc in _RELATIONS and _is_of(entry, by_id[d]) for d in inside)
     return bool(kinds & _RELATIONS)
 
 
 def _owner_wanted(entry: TocEntry, wanted: set[int], by_id: dict[int, TocEntry]) -> bool:
-    return any(
-        d in wanted and by_id[d].schema == entry.schema and entry.tag.startswith(by_id[d].tag + " ")
-        for d in entry.depends_on
-    )
+    return any(d in wanted and _is_of(entry, by_id[d]) for d in entry.depends_on)
+
+
+def _is_of(entry: TocEntry, relation: TocEntry) -> bool:
+    return relation.schema == entry.schema and f"{entry.tag} ".startswith(f"{relation.tag} ")
 
 
 def _pull(entries: Sequence[TocEntry], wanted: set[int], existing: Existing, uses: set[str]) -> None:

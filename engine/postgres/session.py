@@ -24,7 +24,7 @@ from engine.cancel import CancelToken
 from engine.errors import OffsiteError, SourceError
 from engine.model import TlsFacts
 from engine.postgres.address import Conninfo
-from engine.postgres.passfile import KEEPALIVE
+from engine.postgres.passfile import KEEPALIVE, NO_FILE
 from engine.postgres.pooling import behind_pooler, shares_backends
 from engine.postgres.providers import pooler_advice
 from engine.postgres.refusals import translate
@@ -199,7 +199,7 @@ def _open(conninfo: Conninfo, application_name: str, options: str) -> Connection
         "dbname": conninfo.dbname,
         "user": conninfo.user,
         "password": conninfo.password,
-        "passfile": "/dev/null",  # not the user's own ~/.pgpass
+        "passfile": NO_FILE,
         "sslmode": conninfo.sslmode,
         "sslrootcert": conninfo.ca_file,
         "sslcert": "/nonexistent",

@@ -54,11 +54,17 @@ _EXTENSIONS = (
     " ON v.name = a.name AND v.version = a.default_version"
 )
 _LEANING = (
-    # whatever at the target stands on a table: foreign keys of other tables, and views
-    "SELECT rn.nspname, r.relname, n.nspname, c.relname, 'foreign key ' || f.conname FROM pg_catalog.pg_constraint f"
+    # whatever at the target stands on a table: foreign keys of other tables, views, and what inherits from it
+    "SELECT rn.nspname, r.relname, n.nspname, c.relname, 'foreign key ' || f.conname || ' on'"
+    " FROM pg_catalog.pg_constraint f"
     " JOIN pg_catalog.pg_class c ON c.oid = f.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " JOIN pg_catalog.pg_class r ON r.oid = f.confrelid JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace"
-    " WHERE f.contype = 'f' AND f.conrelid <> f.confrelid"
+    " WHERE f.contype = 'f' AND f.conrelid <> f.confrelid AND f.conparentid = 0"
+    " UNION SELECT rn.nspname, r.relname, n.nspname, c.relname,"
+    " CASE WHEN c.relispartition THEN 'partition' ELSE 'child' END FROM pg_catalog.pg_inherits i"
+    " JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " JOIN pg_catalog.pg_class r ON r.oid = i.inhparent JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace"
+    " WHERE c.relkind NOT IN ('i', 'I')"
     " UNION SELECT rn.nspname, r.relname, n.nspname, c.relname, 'view' FROM pg_catalog.pg_depend d"
     " JOIN pg_catalog.pg_rewrite w ON w.oid = d.objid JOIN pg_catalog.pg_class c ON c.oid = w.ev_class"
     " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_class r ON r.oid = d.refobjid"
@@ -66,12 +72,24 @@ _LEANING = (
     " WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.deptype = 'n' AND c.oid <> r.oid"
     " AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND rn.nspname <> 'pg_catalog'"
 )
+_CARRIED = (
+    # what goes with a table without a word: sequences that its columns own, its place in publications
+    "SELECT rn.nspname, r.relname, n.nspname, c.relname, 'sequence' FROM pg_catalog.pg_depend d"
+    " JOIN pg_catalog.pg_class c ON c.oid = d.objid AND c.relkind = 'S'"
+    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " JOIN pg_catalog.pg_class r ON r.oid = d.refobjid JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace"
+    " WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype = 'a'"
+    " AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjsubid > 0"
+    " UNION SELECT rn.nspname, r.relname, '', p.pubname, 'publication' FROM pg_catalog.pg_publication_rel m"
+    " JOIN pg_catalog.pg_publication p ON p.oid = m.prpubid"
+    " JOIN pg_catalog.pg_class r ON r.oid = m.prrelid JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace"
+)
 _SOURCE_TIMEOUT_S = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Leaning:
-    """``what`` on ``name`` stands on the table ``on``."""
+    """``what`` says how ``name`` stands on the table ``on``: "view", "partition", "foreign key f on"."""
 
     on: Name
     name: Name
@@ -99,6 +117,11 @@ class Existing:
     filled: frozenset[Name] = frozenset()
     """Of the tables that were asked about: those with a row."""
     leaning: tuple[Leaning, ...] = ()
+    carried: tuple[Leaning, ...] = ()
+    """What goes with a table that is dropped, without standing in its way."""
+    large_objects: int = 0
+    large_there: frozenset[int] = frozenset()
+    """Of the large objects that were asked about: those that are there."""
     no_create: frozenset[str] = frozenset()
     """Schemas that we may not create anything in."""
     may_create_schemas: bool = True
@@ -111,12 +134,22 @@ class Look:
     existing: Existing
 
 
-def look(conninfo: Conninfo, *, application_name: str, cancel: CancelToken, filled: Iterable[Name] = ()) -> Look:
-    """The target as it is now; ``filled``: tables to be asked whether they hold a row. Raises SourceError."""
+def look(
+    conninfo: Conninfo,
+    *,
+    application_name: str,
+    cancel: CancelToken,
+    filled: Iterable[Name] = (),
+    large: Iterable[int] = (),
+) -> Look:
+    """The target as it is now. Raises SourceError.
+
+    ``filled``: tables to be asked whether they hold a row; ``large``: large objects to be looked for.
+    """
     with connect(conninfo, application_name=application_name, cancel=cancel) as conn, interruptible(conn, cancel):
         facts = probe(conn, conninfo)
         try:
-            return Look(facts, _existing(conn, facts, tuple(filled)))
+            return Look(facts, _existing(conn, facts, tuple(filled), tuple(large)))
         except psycopg.Error as e:
             raise translate(e, conninfo) from e
 
@@ -135,7 +168,7 @@ def same_server(source: Conninfo, facts: ServerFacts, *, cancel: CancelToken) ->
     return (ours.system_identifier, ours.database) == (facts.system_identifier, facts.database)
 
 
-def _existing(conn: Connection, facts: ServerFacts, filled: tuple[Name, ...]) -> Existing:
+def _existing(conn: Connection, facts: ServerFacts, filled: tuple[Name, ...], large: tuple[int, ...]) -> Existing:
     schemas = _rows(conn, _SCHEMAS)
     relations = _rows(conn, _RELATIONS)
     types, routines = _rows(conn, _TYPES), _rows(conn, _ROUTINES)
@@ -160,9 +193,12 @@ def _existing(conn: Connection, facts: ServerFacts, filled: tuple[Name, ...]) ->
         ),
         roles=frozenset(str(n) for (n,) in _rows(conn, "SELECT rolname FROM pg_catalog.pg_roles")),
         filled=frozenset(name for name in filled if name in there and _has_row(conn, name)),
-        leaning=tuple(
-            Leaning((str(rs), str(r)), (str(s), str(n)), str(what)) for rs, r, s, n, what in _rows(conn, _LEANING)
+        leaning=_leaning(conn, _LEANING),
+        carried=_leaning(conn, _CARRIED),
+        large_objects=cast(
+            "int", _rows(conn, "SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata")[0][0]
         ),
+        large_there=_large_there(conn, large),
         no_create=frozenset(str(s) for s, create, _ in schemas if not create),
         may_create_schemas=bool(may[0]),
         superuser=facts.superuser,
@@ -173,6 +209,17 @@ def _has_row(conn: Connection, name: Name) -> bool:
     query = sql.SQL("SELECT EXISTS (SELECT 1 FROM {})").format(sql.Identifier(*name))
     row = conn.execute(query).fetchone()
     return row is not None and bool(row[0])
+
+
+def _leaning(conn: Connection, query: str) -> tuple[Leaning, ...]:
+    return tuple(Leaning((str(rs), str(r)), (str(s), str(n)), str(what)) for rs, r, s, n, what in _rows(conn, query))
+
+
+def _large_there(conn: Connection, oids: tuple[int, ...]) -> frozenset[int]:
+    if not oids:
+        return frozenset()
+    query = "SELECT oid::pg_catalog.int8 FROM pg_catalog.pg_largeobject_metadata WHERE oid = ANY (%s::pg_catalog.oid[])"
+    return frozenset(cast("int", oid) for (oid,) in conn.execute(query, [list(oids)]))
 
 
 def _rows(conn: Connection, query: str) -> list[tuple[object, ...]]:

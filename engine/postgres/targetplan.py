@@ -5,9 +5,9 @@ Decides on what was seen and selected; asks nobody. The room refuses to call a p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from engine.model import Check, CheckStatus, Snapshot, TableCount
+from engine.model import Check, CheckStatus, DrillRecord, Snapshot, TableCount, Verdict
 from engine.model.restoring import Parts, RestoreOptions, TableLoad, TargetContents, TargetPlan, TargetServer
 from engine.postgres.address import Conninfo
 from engine.postgres.selection import Selection
@@ -20,6 +20,7 @@ _NAMED = 5
 def make_plan(
     snapshot: Snapshot,
     connection: str,
+    drill: DrillRecord | None,
     conninfo: Conninfo,
     seen: Look,
     selection: Selection,
@@ -27,7 +28,7 @@ def make_plan(
     toolset: Toolset | None,
     is_source: bool | None,
 ) -> TargetPlan:
-    """The plan with its findings. ``is_source`` None: nobody could say."""
+    """The plan with its findings. ``drill``: the snapshot's newest; ``is_source`` None: nobody could say."""
     facts, existing = seen.facts, seen.existing
     rows = {(t.schema, t.table): t.rows for t in snapshot.details.tables if not t.group}
     tables = [m for m in existing.made if m[0] == "table"]
@@ -45,16 +46,19 @@ def make_plan(
             others=len(existing.made) - len(tables),
             rows_estimate=existing.rows_estimate,
             size_bytes=facts.size_bytes,
+            large_objects=existing.large_objects,
         ),
         pg_restore=toolset.version if toolset is not None else "",
         creates=selection.creates,
         loads=() if schema_only else tuple(TableLoad(*name, rows.get(name)) for name in selection.loads),
-        drops=selection.conflicts if options.clean else (),
+        drops=_drops(selection, existing) if options.clean else (),
         uses=selection.uses,
         left_out=selection.left_out,
         findings=(
+            _proof(snapshot, drill),
             *_server_findings(snapshot, seen, is_source),
             *_content_findings(selection, existing, options),
+            *_large_findings(existing, options),
             *_role_findings(snapshot, seen, selection, options),
         ),
     )
@@ -68,6 +72,49 @@ def expected(snapshot: Snapshot, selection: Selection, options: RestoreOptions) 
     loaded = set(selection.loads)
     made = {(e.schema or "", e.tag) for e in selection.kept if e.desc == "TABLE"}
     return tuple(t for t in snapshot.details.tables if (t.schema, t.table) in (made if t.group else loaded))
+
+
+def _drops(selection: Selection, existing: Existing) -> tuple[str, ...]:
+    """What is at the target and goes: what the snapshot holds, and what goes along with its tables."""
+    tables = {(e.schema or "", e.tag) for e in selection.kept if e.desc in ("TABLE", "FOREIGN TABLE")}
+    named = {(e.schema or "", e.tag) for e in selection.kept if e.desc == "SEQUENCE"}
+    along = []
+    for x in existing.carried:
+        if x.on in tables and x.what == "publication":
+            along.append(f"{x.on[0]}.{x.on[1]} from publication {x.name[1]}")
+        elif x.on in tables and x.name not in named:
+            along.append(f"sequence {x.name[0]}.{x.name[1]}, which {x.on[0]}.{x.on[1]} owns")
+    large = [f"large object {span}" for span in spans(existing.large_there)]
+    return (*selection.conflicts, *sorted(along), *large)
+
+
+def spans(numbers: Iterable[int]) -> list[str]:
+    """Each run of numbers as ``3..7``, one alone as ``9``."""
+    found: list[list[int]] = []
+    for n in sorted(numbers):
+        if found and found[-1][1] == n - 1:
+            found[-1][1] = n
+        else:
+            found.append([n, n])
+    return [str(first) if first == last else f"{first}..{last}" for first, last in found]
+
+
+def _proof(snapshot: Snapshot, drill: DrillRecord | None) -> Check:
+    """Whether anybody has seen the snapshot come back."""
+    instead = (
+        f"`offsitedb drill {snapshot.id[:12]} --wait` proves it first; `offsitedb ledger` shows one that is PROVEN."
+    )
+    if drill is None:
+        return Check(
+            "restore.unproven", CheckStatus.WARN, "NOT PROVEN: no drill has restored this snapshot yet", instead
+        )
+    when = f"{drill.finished_at:%Y-%m-%d %H:%M} UTC"
+    if drill.verdict.proven:
+        return Check("restore.proven", CheckStatus.OK, f"{drill.verdict.value} by its newest drill, {when}")
+    if drill.verdict is Verdict.FAILED:
+        instead = f"`offsitedb receipt {drill.id[:12]}` says what failed; `offsitedb ledger` shows one that is PROVEN."
+    text = f"NOT PROVEN: its newest drill, {when}, says {drill.verdict.value}"
+    return Check("restore.unproven", CheckStatus.WARN, f"{text}: {drill.summary}" if drill.summary else text, instead)
 
 
 def _fail(code: str, text: str, fix: str | None = None) -> Check:
@@ -149,10 +196,14 @@ def _in_the_way(selection: Selection, existing: Existing, options: RestoreOption
 
 
 def _dropping(selection: Selection, existing: Existing) -> Iterator[Check]:
-    """What stands on a table that is dropped and is not dropped itself keeps it from being dropped."""
-    dropped = {(e.schema or "", e.tag) for e in selection.kept if e.desc in ("TABLE", "VIEW", "MATERIALIZED VIEW")}
+    """What stands on a table that is dropped and is not dropped itself keeps it from being dropped.
+
+    A partition would not: it would go without a word. It is refused all the same, because nobody selected it.
+    """
+    relations = ("TABLE", "FOREIGN TABLE", "VIEW", "MATERIALIZED VIEW")
+    dropped = {(e.schema or "", e.tag) for e in selection.kept if e.desc in relations}
     leaning = sorted(
-        {f"{x.what} on {x.name[0]}.{x.name[1]}" for x in existing.leaning if x.on in dropped and x.name not in dropped}
+        {f"{x.what} {x.name[0]}.{x.name[1]}" for x in existing.leaning if x.on in dropped and x.name not in dropped}
     )
     if leaning:
         yield _fail(
@@ -160,6 +211,36 @@ def _dropping(selection: Selection, existing: Existing) -> Iterator[Check]:
             f"--clean cannot drop what others stand on: {', '.join(leaning[:_NAMED])}",
             "Restore these tables, too, or restore into a new database and copy the rows from there.",
         )
+    for x in existing.leaning:
+        if x.what == "partition" and x.name in dropped and x.on not in dropped:
+            root, leaf = _quoted(*x.on), _quoted(*x.name)
+            yield Check(
+                "restore.detached",
+                CheckStatus.WARN,
+                f"partition {leaf} comes back as a table by itself, because {root} is not restored with it",
+                f"ALTER TABLE {root} ATTACH PARTITION {leaf} FOR VALUES …;",
+            )
+
+
+def _large_findings(existing: Existing, options: RestoreOptions) -> Iterator[Check]:
+    """Large objects have no names but their numbers, and one that is there cannot be made again."""
+    there = spans(existing.large_there)
+    if not there:
+        return
+    if options.clean:
+        text = (
+            f"--clean unlinks large objects that are at the target, the snapshot's take their place: {_some(there)};"
+            " rows there that name these numbers read other content afterwards"
+        )
+        yield Check("restore.large-objects", CheckStatus.WARN, text)
+        return
+    last = "" if options.parts is Parts.DATA else ", or say --clean: it unlinks these and no others"
+    yield _fail(
+        "restore.target-not-empty",
+        f"large objects that are at the target already: {_some(there)}",
+        "Restore into a new, empty database, restore a part (--table, --schema: it takes no large objects), unlink"
+        f" them when nothing there needs them (`SELECT lo_unlink({min(existing.large_there)});`){last}.",
+    )
 
 
 def _role_findings(snapshot: Snapshot, seen: Look, selection: Selection, options: RestoreOptions) -> Iterator[Check]:

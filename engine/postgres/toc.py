@@ -4,13 +4,15 @@
 in its name cannot be told from its neighbours there. The archive's own header says everything exactly, definitions
 and dependencies included; the room reads it, for format versions 1.14 to 1.16 (pg_dump 14 to 18), and has the list
 compared with pg_restore's (:func:`listed_ids`). Nothing here is executed, every length is checked against the file.
+The one thing that it changes, in a copy of one's own, is that an entry has nothing to drop (:func:`forget_drops`).
 """
 
 from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 
 from engine.errors import CouldNotVerify, DrillFailed
 
@@ -28,7 +30,7 @@ class TocEntry:
     """One object of the archive. ``desc`` is its kind in pg_dump's words, ``tag`` its name as pg_dump wrote it.
 
     ``depends_on`` are dump ids, also of objects that are not in the archive. ``tableam`` is the access method that is
-    set before the definition runs.
+    set before the definition runs. ``drop_at``: where the statement that drops it stands in the file, its length first.
     """
 
     dump_id: int
@@ -40,6 +42,7 @@ class TocEntry:
     depends_on: tuple[int, ...] = ()
     has_data: bool = False
     tableam: str | None = None
+    drop_at: int = field(default=0, compare=False)
 
     @property
     def name(self) -> str:
@@ -56,6 +59,7 @@ class Toc:
     server_version: str
     dump_version: str
     entries: tuple[TocEntry, ...]
+    int_bytes: int = 4
 
 
 def read_toc(fd: int) -> Toc:
@@ -91,7 +95,27 @@ def read_toc(fd: int) -> Toc:
     if not 0 <= count <= _MAX_ENTRIES:
         raise _damaged(f"it claims {count} entries")
     entries = tuple(_entry(reader, version) for _ in range(count))
-    return Toc(version, dbname, server_version, dump_version, entries)
+    return Toc(version, dbname, server_version, dump_version, entries, reader.int_bytes)
+
+
+def forget_drops(fd: int, toc: Toc, ids: Collection[int]) -> None:
+    """Let these entries of the archive that ``fd`` is open on have nothing to drop, as many have from the start.
+
+    No byte moves: the statement becomes an empty one, and its bytes blanks in the field behind it, how to copy data,
+    which entries that hold none do not use. An entry that holds data or uses that field is left as it is.
+    """
+    for entry in toc.entries:
+        if entry.dump_id not in ids or entry.has_data:
+            continue
+        reader = _Reader(fd, toc.int_bytes, entry.drop_at)
+        size = reader.integer()
+        if size <= 0:
+            continue
+        reader.raw(size)
+        if reader.integer() > 0:
+            continue
+        length = size.to_bytes(toc.int_bytes, "little")
+        os.pwrite(fd, b"\0" + bytes(toc.int_bytes) + b"\0" + length + b" " * size, entry.drop_at)
 
 
 def listed_ids(listing: str) -> frozenset[int]:
@@ -111,6 +135,7 @@ def _entry(reader: _Reader, version: tuple[int, int]) -> TocEntry:
     desc = reader.text() or ""
     reader.integer()  # section
     definition = reader.text() or ""
+    drop_at = reader.at
     reader.text()  # how to drop it
     reader.text()  # how to copy its data
     schema = reader.text()
@@ -126,19 +151,26 @@ def _entry(reader: _Reader, version: tuple[int, int]) -> TocEntry:
             raise _damaged(f"entry {dump_id} depends on {text[:20]!r}")
         depends.append(int(text))
     reader.raw(1 + reader.offset_bytes)  # where its data lie
-    return TocEntry(dump_id, desc, schema or None, tag, owner, definition, tuple(depends), has_data, tableam or None)
+    return TocEntry(
+        dump_id, desc, schema or None, tag, owner, definition, tuple(depends), has_data, tableam or None, drop_at
+    )
 
 
 class _Reader:
     """Little-endian integers and counted strings, as WriteInt() and WriteStr() of pg_dump leave them."""
 
-    def __init__(self, fd: int) -> None:
-        self.int_bytes = 4
+    def __init__(self, fd: int, int_bytes: int = 4, at: int = 0) -> None:
+        self.int_bytes = int_bytes
         self.offset_bytes = 8
         self._fd = fd
-        self._at = 0
+        self._at = at
         self._buffer = b""
         self._used = 0
+
+    @property
+    def at(self) -> int:
+        """Where the next field begins in the file."""
+        return self._at - len(self._buffer) + self._used
 
     def raw(self, size: int) -> bytes:
         while len(self._buffer) - self._used < size:

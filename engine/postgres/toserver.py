@@ -22,12 +22,15 @@ from engine.model import Failure, TableCount, TableResult
 from engine.model.restoring import RestoreOptions
 from engine.postgres import passfile
 from engine.postgres.address import Conninfo
-from engine.postgres.mishaps import UNKNOWN_CAUSE, Mishap, hint_for, read_mishaps
+from engine.postgres.mishaps import Mishap, explain, read_mishaps
+from engine.postgres.refusals import surroundings
+from engine.postgres.rule import Place, Surroundings
+from engine.postgres.rules_target import REFUSED_THERE
 from engine.postgres.scratch import ScratchDir, open_archive_file
 from engine.postgres.selection import Selection
 from engine.postgres.session import Connection, connect, interruptible, translate
 from engine.postgres.tableprogress import named_by
-from engine.postgres.toc import TocEntry
+from engine.postgres.toc import Toc, TocEntry, forget_drops
 from engine.postgres.tools import Toolset, environment, package
 from engine.process import clean_environment, spawn
 from engine.progress import Phase, Progress, ProgressSink, TableRows, TableSink, Unit
@@ -48,50 +51,6 @@ _COPYING = (
     "SELECT p.tuples_processed, a.query, pg_catalog.cardinality(pg_catalog.pg_blocking_pids(a.pid)) > 0, a.pid"
     " FROM pg_catalog.pg_stat_activity a LEFT JOIN pg_catalog.pg_stat_progress_copy p ON p.pid = a.pid"
     " WHERE a.datname = pg_catalog.current_database() AND a.application_name = %s"
-)
-_HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (
-        re.compile(r"permission denied|must be owner of|must have privileges|must be superuser"),
-        "The connecting role lacks a right at the target. Restore as the owner of the database, or into a new one.",
-    ),
-    (re.compile(r"out of shared memory"), "One transaction holds too many locks here. Restore with `--jobs 2`."),
-    (
-        re.compile(r"already exists"),
-        "It came to be after the plan was made. Look at the target, then plan again; `--clean` drops it first.",
-    ),
-    (
-        re.compile(r"because other objects depend on it"),
-        "Something at the target that is not in the snapshot stands on it. Restore into a new database instead.",
-    ),
-    (
-        re.compile(r"violates foreign key constraint|violates unique constraint|duplicate key value"),
-        "The rows do not fit to what is at the target, or to each other. Restore the tables that belong together, into"
-        " a new database if need be.",
-    ),
-    (
-        re.compile(
-            r"server closed the connection|could not receive data|could not send data|connection to server"
-            r"|terminating connection|SSL SYSCALL|no connection to the server|connection reset",
-            re.IGNORECASE,
-        ),
-        "The connection to the target was lost. Look at the server and the network, then restore again.",
-    ),
-    (
-        re.compile(r"violates check constraint"),
-        "A CHECK at the target refuses these rows: it is another one than at the source, or it reads a table that is"
-        " loaded later. Look at it there, or restore the table with its definition into a new database.",
-    ),
-    (
-        re.compile(r"canceling statement"),
-        "Somebody at the target, or a limit there, ended the statement. Find out who, then restore again.",
-    ),
-    (re.compile(r"No space left|could not extend file"), "The target's disk is full. Make room, then restore again."),
-)
-
-
-_REFUSED_THERE = (
-    "The target refuses this object, and the message says why. Restore what it needs along with it (more --table, or"
-    " the whole snapshot), or mend it at the target, then restore again."
 )
 
 
@@ -124,7 +83,7 @@ def choose_tools(toolsets: Iterable[Toolset], source_major: int, target_major: i
 def restore(
     into: Into,
     archive: BinaryIO,
-    entries: Sequence[TocEntry],
+    toc: Toc,
     selection: Selection,
     options: RestoreOptions,
     *,
@@ -133,6 +92,9 @@ def restore(
     on_tables: TableSink,
 ) -> tuple[Failure, ...]:
     """Restore what is selected; what went wrong, by name. Raises the token's error when cancelled.
+
+    With ``clean`` pg_restore drops in its own transaction, dependants first, and never with CASCADE. Indexes and
+    constraints go with their tables: dropped one by one, those that a partition has from its root would be refused.
 
     After a cancel the sessions that pg_restore had at the server are ended, too. Raises CouldNotVerify when it cannot
     be started.
@@ -145,6 +107,9 @@ def restore(
         argv += ["--clean", "--if-exists"]
     watch = _Watch(into, selection, on_progress, on_tables)
     archive.flush()
+    if options.clean:
+        forget_drops(archive.fileno(), toc, selection.drops_with_table)
+    entries = toc.entries
     try:
         with open_archive_file(into.scratch) as use_list, passfile.password_file(into.conninfo) as handed:
             use_list.write(selection.list_text.encode())
@@ -172,7 +137,7 @@ def restore(
     if status == 0 and not mishaps:
         return ()  # it is all there: a cancel that came too late undoes nothing, and the caller must not say so
     cancel.check()
-    return _failures(mishaps, entries, status)
+    return _failures(mishaps, entries, status, surroundings(into.conninfo, major=into.toolset.major))
 
 
 def _run(
@@ -306,24 +271,22 @@ def _count(conn: Connection, table: TableCount) -> int | None:
     return row[0] if row is not None and isinstance(row[0], int) else None
 
 
-def _failures(mishaps: Sequence[Mishap], entries: Sequence[TocEntry], status: int) -> tuple[Failure, ...]:
-    """One for each object; text that nobody knows is shown as it came."""
+def _failures(
+    mishaps: Sequence[Mishap], entries: Sequence[TocEntry], status: int, near: Surroundings
+) -> tuple[Failure, ...]:
+    """One for each object, in plain words with the target's own behind them; those alone where nobody knows them."""
     seen: set[int] = set()
     found: list[Failure] = []
     for mishap in mishaps:
+        told = explain(mishap, entries, Place.TARGET, near=near)
+        hint = redact(told.hint or REFUSED_THERE)
         if mishap.entry is None:
-            found.append(Failure("restore.failed", redact(f"pg_restore: {mishap.about}"), _hint(mishap, entries)))
+            found.append(Failure("restore.failed", redact(f"pg_restore: {told.message}"), hint))
         elif mishap.entry.dump_id not in seen:
             seen.add(mishap.entry.dump_id)
-            text = f"{mishap.entry.desc.lower()} {mishap.entry.name}: {mishap.about}"
-            found.append(Failure("restore.failed", redact(text), _hint(mishap, entries)))
+            text = f"{mishap.entry.desc.lower()} {mishap.entry.name}: {told.message}"
+            found.append(Failure("restore.failed", redact(text), hint))
     if status != 0 and not found:
         how = f"exit status {status}" if status > 0 else f"ended by signal {-status}"
         found.append(Failure("restore.failed", f"pg_restore failed without a word ({how})", ""))
     return tuple(found)
-
-
-def _hint(mishap: Mishap, entries: Sequence[TocEntry]) -> str:
-    known = next((hint for pattern, hint in _HINTS if pattern.search(mishap.text)), None)
-    found = known or hint_for(mishap, entries)
-    return _REFUSED_THERE if found == UNKNOWN_CAUSE else found

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from engine.cancel import CancelToken
 from engine.errors import OffsiteError
 from engine.model import Check, CheckStatus, Inventory, ServerFacts
+from engine.postgres import locales
 from engine.postgres.libraries import debian_packages
 from engine.postgres.tools import FLOOR, Toolset, extension_lacks, has_extension, package
 from engine.preflight.findings import listed, plural
@@ -130,7 +131,7 @@ def check_locales(
             f"Collations of the source need locales that this host lacks: {listed(absent)}."
             " A drill ends as COULD NOT VERIFY."
         )
-        yield Check("drill-collations", CheckStatus.WARN, detail, "\n".join(f"locale-gen {n}" for n in absent))
+        yield Check("drill-collations", CheckStatus.WARN, detail, _commands(absent))
     own = sorted(
         {n for n in (facts.collate, facts.ctype) if facts.locale_provider != "builtin" and not _available(n, here)}
     )
@@ -139,7 +140,11 @@ def check_locales(
             f"The database's locale {listed(own)} is not on this host: a drill uses C.UTF-8 instead and says so"
             " (PROVEN WITH SKIPS)."
         )
-        yield Check("drill-locale", CheckStatus.INFO, detail, "\n".join(f"locale-gen {n}" for n in own))
+        yield Check("drill-locale", CheckStatus.INFO, detail, _commands(own))
+
+
+def _commands(names: list[str]) -> str | None:
+    return "\n".join(c for n in names if (c := locales.command(n)) is not None) or None
 
 
 def uses_icu(facts: ServerFacts, inventory: Inventory) -> bool:

@@ -25,6 +25,7 @@ from engine.postgres import tools
 from engine.postgres.tools import Toolset
 from engine.service import access, buckets
 from engine.service.alerts import AlertsFacet
+from engine.service.apikeys import ApiKeysFacet
 from engine.service.checks import ChecksFacet
 from engine.service.connections import ConnectionsFacet
 from engine.service.destinations import DestinationsFacet
@@ -34,11 +35,19 @@ from engine.service.installation import Initialised, actor, initialise, make_pla
 from engine.service.jobs import JobsFacet
 from engine.service.keys import KeysFacet
 from engine.service.ledger import LedgerFacet
+from engine.service.moving import MoveFacet
+from engine.service.operators import OperatorsFacet
+from engine.service.reconcile import ReconcileFacet
+from engine.service.requests import RequestsFacet
 from engine.service.restores import RestoresFacet
+from engine.service.retention import RetentionFacet
+from engine.service.scheduler import Scheduler
+from engine.service.schedules import SchedulesFacet
 from engine.service.scratch import ScratchFacet
 from engine.service.snapshots import SnapshotsFacet
 from engine.service.watch import WatchFacet
 from engine.service.worker import WorkerFacet
+from engine.service.workers import WorkersFacet
 from engine.storage.base import Storage
 from engine.storage.opening import open_destination
 from engine.storage.s3.address import Timeouts
@@ -69,7 +78,8 @@ class Engine:
         self.catalog = catalog
         self.clock = clock
         self.wake = wake
-        self._own = Principal(actor(), Role.ADMIN)
+        self.own = Principal(actor(), Role.ADMIN)
+        """The OS user who opened the engine."""
         self._held_keys = held_keys
         self.keys = KeysFacet(self)
         self.destinations = DestinationsFacet(self)
@@ -82,8 +92,16 @@ class Engine:
         self.scratch = ScratchFacet(self)
         self.checks = ChecksFacet(self)
         self.alerts = AlertsFacet(self)
+        self.schedules = SchedulesFacet(self)
+        self.retention = RetentionFacet(self)
+        self.reconcile = ReconcileFacet(self)
+        self.apikeys = ApiKeysFacet(self)
+        self.requests = RequestsFacet(self)
         self.worker = WorkerFacet(self)
+        self.workers = WorkersFacet(self)
+        self.move = MoveFacet(self)
         self.watch = WatchFacet(self)
+        self.operators = OperatorsFacet(self)
 
     @classmethod
     def open(
@@ -140,8 +158,11 @@ class Engine:
 
     @property
     def principal(self) -> Principal:
-        """Who acts here and now: who that was said to be, or the OS user who opened the engine."""
-        return access.acting() or self._own
+        """Who acts here and now: who that was said to be, whoever is logged in, or the OS user who opened the engine.
+
+        Raises AccessDenied ``access.login-required``, ``access.session-ended``.
+        """
+        return access.acting() or self.operators.whoever()
 
     @property
     def actor(self) -> str:
@@ -151,7 +172,7 @@ class Engine:
     @property
     def duties(self) -> tuple[Duty, ...]:
         """What a worker does by itself, beside the jobs."""
-        return (*self.alerts.duties(),)
+        return (Scheduler(self).duty, self.retention.duty(), self.reconcile.duty(), *self.alerts.duties())
 
     @property
     def work(self) -> Mapping[JobKind, Work]:
@@ -163,6 +184,7 @@ class Engine:
             scratch=self.scratch.given,
         )
         work = Checkpoints(self.catalog, self.clock, self.settings, self.paths, opener, self.toolsets).work()
+        work[JobKind.PRUNE] = self.retention.pruner().work
         return {**work, JobKind.RESTORE: self.restores.restorer().work}
 
     def toolsets(self) -> tuple[Toolset, ...]:

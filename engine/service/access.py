@@ -30,16 +30,31 @@ class Facet(Protocol):
     _engine: Engine
 
 
-def needs(role: Role) -> Callable[[Callable[Concatenate[Any, P], R]], Callable[Concatenate[Any, P], R]]:
-    """Mark a verb of a facet: whoever calls it must have at least ``role``. Raises AccessDenied ``access.role``."""
+WORKER = Principal("worker", Role.ADMIN)
+"""Who does what a worker does by itself, whoever started it."""
+
+
+def needs(
+    role: Role, *, dangerous: bool = False
+) -> Callable[[Callable[Concatenate[Any, P], R]], Callable[Concatenate[Any, P], R]]:
+    """Mark a verb of a facet: whoever calls it must have at least ``role``. Raises AccessDenied ``access.role``.
+
+    A ``dangerous`` one wants the password of whoever is logged in, given in the last five minutes: ``access.confirm``.
+    The verb then acts as who was found to call it, whatever becomes of the session meanwhile.
+    """
 
     def mark(verb: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:
         @wraps(verb)
         def checked(facet: Facet, /, *args: P.args, **kwargs: P.kwargs) -> R:
-            require(facet._engine.principal, role, verb.__name__)
-            return verb(facet, *args, **kwargs)
+            principal = facet._engine.principal
+            require(principal, role, verb.__name__)
+            if dangerous and not principal.confirmed:
+                principal = facet._engine.operators.reconfirm(verb.__name__)
+            with acting_as(principal):
+                return verb(facet, *args, **kwargs)
 
         checked.needs = role  # type: ignore[attr-defined]  # for the table of verbs and roles
+        checked.dangerous = dangerous  # type: ignore[attr-defined]  # as above
         return checked
 
     return mark

@@ -15,10 +15,13 @@ from engine.alerts.facts import ConnectionFacts, DriftFacts, Facts, FailedJob, W
 from engine.alerts.rules import drift_subject
 from engine.catalog import Tx
 from engine.catalog.alert_facts import EndedJob
+from engine.catalog.watch import Standing
 from engine.errors import CatalogError, CouldNotVerify
 from engine.janitor import is_alive
 from engine.model import Counts, Incident, IncidentKind
+from engine.model.schedules import Schedule
 from engine.model.watch import Drift
+from engine.service.schedules import effective_target
 from engine.service.snapshots import drift_between
 from engine.service.worker import ALIVE_WITHIN_S
 
@@ -61,16 +64,11 @@ class Gatherer:
         )
 
     def freshness(self, tx: Tx) -> tuple[ConnectionFacts, ...]:
-        """Only what tells how fresh the proofs are."""
+        """Only what tells how fresh the proofs are, held against the targets that are set or that schedules imply."""
+        schedules = catalogs.schedules.list_all(tx)
+        policies = catalogs.schedules.drill_policy_all(tx)
         return tuple(
-            ConnectionFacts(
-                id=s.connection.id,
-                name=s.connection.name,
-                created_at=s.connection.created_at,
-                proof_target_s=s.connection.proof_target_s,
-                newest_proven_at=s.newest_proven_at,
-                last_proven=s.last_verdict is not None and s.last_verdict.proven,
-            )
+            _freshness(s, schedules.get(s.connection.id), policies.get(s.connection.id))
             for s in catalogs.watch.standings(tx)
         )
 
@@ -133,6 +131,20 @@ class Gatherer:
         if pair not in self._drifts:
             self._drifts[pair] = _between(tx, before_id, after_id)
         return self._drifts[pair]
+
+
+def _freshness(s: Standing, schedule: Schedule | None, policy: str | None) -> ConnectionFacts:
+    target, _ = effective_target(s.connection, schedule, policy)
+    implied = s.connection.proof_target_s is None and schedule is not None
+    return ConnectionFacts(
+        id=s.connection.id,
+        name=s.connection.name,
+        created_at=s.connection.created_at,
+        proof_target_s=target,
+        newest_proven_at=s.newest_proven_at,
+        last_proven=s.last_verdict is not None and s.last_verdict.proven,
+        target_since=schedule.changed_at if implied and schedule is not None else None,
+    )
 
 
 def _between(tx: Tx, before_id: str, after_id: str) -> Drift:

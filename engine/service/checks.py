@@ -9,7 +9,8 @@ from engine import catalog as catalogs
 from engine.catalog import Tx
 from engine.errors import ConfigError
 from engine.evidence import chain
-from engine.model import OperatorCheck
+from engine.model import OperatorCheck, Role
+from engine.service.access import needs
 from engine.service.connections import check_name
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class ChecksFacet:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    @needs(Role.OPERATOR)
     def add(self, connection: str, name: str, query: str, expect: str) -> OperatorCheck:
         """Have every later drill of ``connection`` ask ``query`` of the copy; the first drill shows whether it holds.
 
@@ -48,6 +50,7 @@ class ChecksFacet:
             record = catalogs.connections.by_name(tx, connection)
             return tuple(catalogs.checks.list_all(tx, record.id))
 
+    @needs(Role.OPERATOR)
     def remove(self, connection: str, name: str) -> None:
         """Ask it no more; what receipts say of it stays. Raises ConfigError ``config.not-found``."""
         with self._engine.catalog.write() as tx:

@@ -16,14 +16,16 @@ from engine.catalog import Tx
 from engine.catalog.watch import Standing
 from engine.errors import ConfigError
 from engine.evidence import chain
-from engine.model import CheckStatus, ConnectionRecord
+from engine.model import CheckStatus, ConnectionRecord, Role
 from engine.model.views import Captured, ConnectionDetail, ConnectionView, PreflightView
 from engine.model.watch import AddressView
 from engine.postgres.conninfo import Conninfo, parse
 from engine.postgres.providers import recognise
 from engine.preflight import Preflight
 from engine.redact import holding
+from engine.service.access import needs
 from engine.service.durations import duration_text
+from engine.service.labels import check_label
 
 if TYPE_CHECKING:
     from engine.service import Engine
@@ -37,6 +39,7 @@ class ConnectionsFacet:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    @needs(Role.OPERATOR)
     def add(
         self, name: str, destination: str, text: str, *, accept_empty: bool = False, cancel: CancelToken | None = None
     ) -> tuple[ConnectionView, PreflightView]:
@@ -72,6 +75,7 @@ class ConnectionsFacet:
             chain.sign_head(tx, keys.signer, self._engine.clock)
             return self.view(tx, record), _view(found)
 
+    @needs(Role.OPERATOR)
     def edit(
         self,
         name: str,
@@ -108,6 +112,7 @@ class ConnectionsFacet:
         """What a connection string says, without its password; nothing is reached. Raises ConfigError."""
         return _address(parse(text))
 
+    @needs(Role.OPERATOR)
     def try_out(
         self, text: str, *, accept_empty: bool = False, cancel: CancelToken | None = None
     ) -> tuple[AddressView, PreflightView]:
@@ -118,6 +123,7 @@ class ConnectionsFacet:
         conninfo = parse(text)
         return _address(conninfo), _view(self._preflight(conninfo, accept_empty=accept_empty, cancel=cancel))
 
+    @needs(Role.OPERATOR)
     def set_targets(self, name: str, *, proof_s: float | None, restore_s: float | None) -> ConnectionView:
         """How old the newest proof may be and how long a restore may take, in seconds; None: no target.
 
@@ -133,6 +139,7 @@ class ConnectionsFacet:
             self._event(tx, "connection.targets-set", record.id, name, told)
             return self.view(tx, catalogs.connections.get(tx, record.id))
 
+    @needs(Role.OPERATOR)
     def set_fingerprint(self, name: str, *, wanted: bool) -> ConnectionView:
         """Whether snapshots from now on hold a fingerprint of each table's content, for their drills to compare.
 
@@ -142,6 +149,20 @@ class ConnectionsFacet:
             record = catalogs.connections.by_name(tx, name)
             catalogs.connections.set_fingerprint(tx, record.id, wanted=wanted)
             self._event(tx, "connection.fingerprint-set", record.id, name, {"wanted": "yes" if wanted else "no"})
+            return self.view(tx, catalogs.connections.get(tx, record.id))
+
+    @needs(Role.OPERATOR)
+    def set_worker_label(self, name: str, label: str | None) -> ConnectionView:
+        """Only workers that bear ``label`` run the connection's jobs; None: any worker.
+
+        Raises ConfigError ``config.not-found``, ``config.invalid``.
+        """
+        if label is not None:
+            check_label(label)
+        with self._engine.catalog.write() as tx:
+            record = catalogs.connections.by_name(tx, name)
+            catalogs.connections.set_worker_label(tx, record.id, label)
+            self._event(tx, "connection.worker-label-set", record.id, name, {"label": label or "any"})
             return self.view(tx, catalogs.connections.get(tx, record.id))
 
     def newest_size(self, name: str) -> int | None:
@@ -172,11 +193,13 @@ class ConnectionsFacet:
         with self._engine.catalog.read() as tx:
             return ConnectionDetail(self.view(tx, record), conninfo.describe(), conninfo.sslmode, conninfo.notes)
 
+    @needs(Role.OPERATOR)
     def preflight(self, name: str, cancel: CancelToken | None = None) -> PreflightView:
         """What a snapshot taken now would hold, what not and why. Raises only when it cannot look at all."""
         record = self._by_name(name)
         return _view(self._preflight(self.conninfo(record), accept_empty=record.accept_empty, cancel=cancel))
 
+    @needs(Role.OPERATOR)
     def test(self, name: str, cancel: CancelToken | None = None) -> PreflightView:
         """Connect and look, note the time; raises SourceError when it cannot, PreflightFailed when it would not do."""
         record = self._by_name(name)
@@ -186,6 +209,7 @@ class ConnectionsFacet:
             catalogs.connections.mark_tested(tx, record.id, self._engine.clock.now())
         return _view(found)
 
+    @needs(Role.OPERATOR, dangerous=True)
     def remove(self, name: str) -> None:
         """Forget the connection string. Snapshots, receipts and history stay."""
         with self._engine.catalog.write() as tx:
@@ -250,6 +274,7 @@ def _connection(standing: Standing, destination: str, scratch: str | None) -> Co
         restore_target_s=record.restore_target_s,
         scratch=scratch,
         fingerprint=record.fingerprint,
+        worker_label=record.worker_label,
     )
 
 

@@ -13,10 +13,11 @@ from engine.cancel import CancelToken
 from engine.catalog import Tx
 from engine.errors import ConfigError
 from engine.evidence import chain
-from engine.model import BucketKeys, BucketSpec, Destination, DestinationKind
+from engine.model import BucketKeys, BucketSpec, Destination, DestinationKind, Role
 from engine.model.views import DestinationView, PolicyView, StepView
 from engine.redact import holding
 from engine.service import buckets
+from engine.service.access import needs
 from engine.service.connections import check_name
 from engine.storage.base import Storage, TestStep
 from engine.storage.opening import open_destination
@@ -34,6 +35,7 @@ class DestinationsFacet:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    @needs(Role.ADMIN)
     def add_folder(
         self, name: str, folder: Path, *, cancel: CancelToken | None = None, said: Said | None = None
     ) -> Tried:
@@ -53,6 +55,7 @@ class DestinationsFacet:
             self._event(tx, "destination.added", record)
             return self._view(tx, record), steps
 
+    @needs(Role.ADMIN)
     def add_bucket(
         self,
         name: str,
@@ -78,6 +81,7 @@ class DestinationsFacet:
             chain.sign_head(tx, keys.signer, self._engine.clock)
             return self._view(tx, record), steps
 
+    @needs(Role.ADMIN)
     def change_keys(
         self,
         name: str,
@@ -107,6 +111,7 @@ class DestinationsFacet:
             chain.sign_head(tx, keys.signer, self._engine.clock)
             return self._view(tx, changed), steps
 
+    @needs(Role.OPERATOR)
     def test(self, name: str, *, cancel: CancelToken | None = None, said: Said | None = None) -> tuple[StepView, ...]:
         """The same round trip again. Raises the StoreError of the first step that failed."""
         with self._engine.catalog.read() as tx:
@@ -132,6 +137,7 @@ class DestinationsFacet:
         with self._engine.catalog.read() as tx:
             return tuple(self._view(tx, record) for record in catalogs.destinations.list_all(tx))
 
+    @needs(Role.ADMIN, dangerous=True)
     def remove(self, name: str) -> None:
         """Forget the destination. Nothing at the destination is touched. Refused while a connection uses it."""
         with self._engine.catalog.write() as tx:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from engine import catalog as catalogs
 from engine import config
 from engine import paths as places
 from engine.errors import OffsiteError
-from engine.janitor import is_alive
 from engine.keys.door import OsKeyring
 from engine.model import Isolation
-from engine.model.views import BackendView, Doctor, KeyStatus, ToolView, WorkerView
+from engine.model.views import BackendView, Doctor, KeyStatus, ToolView
 from engine.postgres import isolation, tools
 from engine.postgres.tools import FLOOR, Toolset
-from engine.service.worker import ALIVE_WITHIN_S
 from engine.version import VERSION
 
 if TYPE_CHECKING:
@@ -32,7 +29,7 @@ def examine(engine: Engine | None, absence: OffsiteError | None = None) -> Docto
     )
     key = _key(engine, keyrings, problems)
     toolsets = engine.toolsets() if engine is not None else tools.discover(paths)
-    workers = _workers(engine)
+    workers = engine.workers.list() if engine is not None else ()
     if engine is not None and not any(w.alive for w in workers):
         problems.append("no worker is running. Start one: `offsitedb worker`.")
     found = _isolation(problems)
@@ -91,27 +88,6 @@ def _no_tools(problems: list[str]) -> tuple[ToolView, ...]:
         "there are no PostgreSQL programs on this machine. Install them: `offsitedb postgres install MAJOR`."
     )
     return ()
-
-
-def _workers(engine: Engine | None) -> tuple[WorkerView, ...]:
-    if engine is None:
-        return ()
-    now = engine.clock.now()
-    with engine.catalog.read() as tx:
-        known = [w for w in catalogs.workers.list_all(tx) if w.stopped_at is None]
-    return tuple(
-        WorkerView(
-            w.id,
-            w.host,
-            w.pid,
-            w.threads,
-            w.version,
-            w.started_at,
-            w.heartbeat_at,
-            (now - w.heartbeat_at).total_seconds() < ALIVE_WITHIN_S and is_alive(engine.paths.home, w),
-        )
-        for w in known
-    )
 
 
 def _stronger(found: Isolation) -> tuple[str, ...]:

@@ -30,7 +30,8 @@ def eta(job: JobView, usual: Usual | None, size_ratio: float | None, now: float)
     if here is None:
         if job.kind is not JobKind.CHECKPOINT or usual.snapshot_s is None:
             return None
-        return _left(usual.snapshot_s, elapsed, by_rate) + sum(phases.values())
+        drill_s = sum(phases.values()) if job.with_drill else 0.0
+        return _left(usual.snapshot_s, elapsed, by_rate) + drill_s
     in_phase = elapsed - sum(past.seconds for past in progress.phases)
     if progress.rate and progress.done:
         in_phase = progress.done / progress.rate + now - progress.updated_at.timestamp()

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from engine import catalog as catalogs
 from engine.catalog import Tx
 from engine.errors import ConfigError
-from engine.model import Job, JobKind, JobState
+from engine.model import Job, JobKind, JobState, Role
 from engine.model.views import JobView
+from engine.service.access import needs
 
 if TYPE_CHECKING:
     from engine.service import Engine
@@ -21,19 +22,22 @@ class JobsFacet:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    @needs(Role.OPERATOR)
     def checkpoint(self, connection_name: str, *, tag: str | None = None) -> JobView:
         """Ask for a snapshot and its drill, now. Raises ConfigError ``config.not-found``, ``config.invalid``."""
-        _check_tag(tag)
+        check_tag(tag)
         with self._engine.catalog.write() as tx:
             connection = catalogs.connections.by_name(tx, connection_name)
             job = self.queue(tx, JobKind.CHECKPOINT, connection.id, tag=tag)
         return self._started(job)
 
+    @needs(Role.OPERATOR)
     def drill(self, snapshot: str) -> JobView:
         """Ask for a drill of a snapshot: id, unique prefix, or NAME@latest."""
         snapshot_id = self._engine.snapshots.resolve(snapshot)
         with self._engine.catalog.write() as tx:
             found = catalogs.snapshots.get(tx, snapshot_id)
+            catalogs.removals.refuse_gone(tx, found.id)
             job = self.queue(tx, JobKind.DRILL, found.connection_id, snapshot_id=found.id, tag=found.tag)
         return self._started(job)
 
@@ -53,6 +57,7 @@ class JobsFacet:
             lines = catalogs.jobs.read_log(tx, self.find(tx, job).id, after=after)
         return tuple((line.n, line.level, line.text) for line in lines)
 
+    @needs(Role.OPERATOR)
     def cancel(self, job: str) -> JobView:
         """Ask a job to stop. A waiting one ends at once, a running one within two seconds, an ended one stays so."""
         with self._engine.catalog.write() as tx:
@@ -133,10 +138,12 @@ def job_view(job: Job, connection: str) -> JobView:
         drill_id=job.drill_id,
         progress=job.progress,
         error=job.error,
+        with_drill=job.with_drill,
     )
 
 
-def _check_tag(tag: str | None) -> None:
+def check_tag(tag: str | None) -> None:
+    """Raises ConfigError ``config.invalid``."""
     if tag is not None and (not 0 < len(tag) <= 100 or not tag.isprintable()):
         raise ConfigError(
             "config.invalid", "a tag has 1 to 100 printable characters", hint="Choose a shorter, plain tag."

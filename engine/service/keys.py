@@ -17,8 +17,9 @@ from engine.keys.door import KeyStore
 from engine.keys.master import MasterKey
 from engine.keys.recovery import RecoveryCode, RecoveryPublic, open_bundle
 from engine.keys.seals import open_field, seal_field
-from engine.model import Installation
+from engine.model import Installation, Role
 from engine.model.views import KeyStatus
+from engine.service.access import needs
 from engine.snapshot import Keys
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class KeysFacet:
             recovery_confirmed_at=found.recovery_confirmed_at,
         )
 
+    @needs(Role.ADMIN, dangerous=True)
     def restore(self, code_text: str) -> KeyStatus:
         """Put the master key back into a keyring of this machine with the recovery code.
 
@@ -115,11 +117,13 @@ class KeysFacet:
             chain.sign_head(tx, keys.signer, self._engine.clock)
         return self.status()
 
+    @needs(Role.ADMIN)
     def confirm_recovery(self) -> None:
         """Note that the operator typed parts of the recovery code back."""
         with self._engine.catalog.write() as tx:
             catalogs.installation.confirm_recovery(tx, self._engine.clock.now())
 
+    @needs(Role.ADMIN)
     def confirm_with(self, code_text: str) -> KeyStatus:
         """Note that the operator has the recovery code: it opens the bundle, whole. Nothing else changes.
 
@@ -139,6 +143,7 @@ class KeysFacet:
         found = self._installation()
         return systemd.render_install(found.catalog_id, found.key_epoch)
 
+    @needs(Role.ADMIN, dangerous=True)
     def master_text(self) -> str:
         """The master key as text, for the pipe into ``systemd-creds encrypt`` and nothing else."""
         return self.open().master.text

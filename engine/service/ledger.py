@@ -85,6 +85,7 @@ class LedgerFacet:
             versions=snapshot.details.versions,
             tls="unix socket" if tls.transport == "unix" else f"{tls.sslmode}, {tls.version or 'no TLS'}",
             location=f"{destination.where}/{snapshot.object_key}",
+            removal=catalogs.removals.of_snapshot(tx, snapshot.id),
         )
 
     def drill_view(self, tx: Tx, drill: DrillRecord) -> DrillView:

@@ -12,15 +12,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from engine.errors import ConfigError
+from engine.errors import ConfigError, OffsiteError
+
+_refusal: OffsiteError | None = None
+
+
+def refuse(why: OffsiteError) -> None:
+    """From now on this process writes no file for anybody: its account belongs to a service, and files on it could
+    do what the program does not let people do."""
+    global _refusal
+    _refusal = why
 
 
 @contextmanager
 def new_file(path: Path, *, force: bool) -> Iterator[BinaryIO]:
     """Write to the file in the block; it is at ``path`` (mode 0600) if the block ended well, else there is nothing.
 
-    What is there is replaced with ``force`` only. Raises ConfigError ``config.file-exists``, ``config.file``.
+    What is there is replaced with ``force`` only. Raises ConfigError ``config.file-exists``, ``config.file``, and what
+    :func:`refuse` was given.
     """
+    if _refusal is not None:
+        raise type(_refusal)(_refusal.code, _refusal.message)
     if not force and os.path.lexists(path):
         raise _exists(path)
     beside = path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}.partial")

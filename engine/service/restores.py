@@ -9,12 +9,13 @@ from engine import catalog as catalogs
 from engine.cancel import CancelToken
 from engine.codec import from_json, to_json
 from engine.errors import ConfigError, KeyAccessError, OffsiteError
-from engine.model import Job, JobKind, JobState
+from engine.model import Job, JobKind, JobState, Role
 from engine.model.restoring import RestoreLine, RestoreOptions, RestoreRecord, RestoreRequest, TargetPlan
 from engine.model.views import JobView
 from engine.model.watch import AddressView
 from engine.postgres.conninfo import Conninfo, parse
 from engine.restoring import Openers, Restorer, raise_if_refused
+from engine.service.access import needs
 from engine.snapshot import Keys
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class RestoresFacet:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    @needs(Role.OPERATOR)
     def plan(
         self, snapshot: str, url: str, options: RestoreOptions, *, cancel: CancelToken | None = None
     ) -> TargetPlan:
@@ -39,9 +41,11 @@ class RestoresFacet:
         snapshot_id = self._engine.snapshots.resolve(snapshot)
         conninfo = parse(url)
         with self._engine.catalog.read() as tx:
+            catalogs.removals.refuse_gone(tx, snapshot_id)
             record = catalogs.snapshots.get(tx, snapshot_id)
         return self.restorer().plan(record, conninfo, options, cancel or CancelToken())
 
+    @needs(Role.OPERATOR, dangerous=True)
     def start(self, plan: TargetPlan, url: str, *, typed: str) -> JobView:
         """Ask for the restore that was planned. ``typed``: the database's name, typed back by the operator.
 
@@ -59,6 +63,7 @@ class RestoresFacet:
         request = RestoreRequest(parse(url).to_url(), plan.options, typed, plan.drops)
         with engine.catalog.write() as tx:
             found = catalogs.snapshots.get(tx, plan.snapshot_id)
+            catalogs.removals.refuse_gone(tx, found.id)
             job = Job(
                 id=job_id,
                 kind=JobKind.RESTORE,
@@ -76,6 +81,7 @@ class RestoresFacet:
                 started_at=None,
                 finished_at=None,
                 error=None,
+                requested_by=engine.actor,
                 request_sealed=engine.keys.seal(keys, _TABLE, _COLUMN, job_id, to_json(request)),
             )
             catalogs.jobs.create(tx, job)

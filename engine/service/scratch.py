@@ -13,12 +13,13 @@ from engine import catalog as catalogs
 from engine.cancel import CancelToken
 from engine.errors import OffsiteError
 from engine.evidence import chain
-from engine.model import ConnectionRecord, JobState, ScratchServer
+from engine.model import ConnectionRecord, JobState, Role, ScratchServer
 from engine.model.views import ConnectionView, ScratchServerView
 from engine.postgres import external
 from engine.postgres.conninfo import Conninfo, parse
 from engine.postgres.external import Given
 from engine.redact import holding
+from engine.service.access import needs
 from engine.service.connections import check_name
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class ScratchFacet:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    @needs(Role.ADMIN)
     def add(self, name: str, text: str, cancel: CancelToken | None = None) -> ScratchServerView:
         """Parse and try the server, and only then seal and save its string.
 
@@ -60,6 +62,7 @@ class ScratchFacet:
         with self._engine.catalog.read() as tx:
             return {r.id: r.name for r in catalogs.scratch_servers.list_all(tx)}
 
+    @needs(Role.OPERATOR)
     def test(self, name: str, cancel: CancelToken | None = None) -> ScratchServerView:
         """Whether a drill could use it now. Raises as :meth:`add`."""
         with self._engine.catalog.read() as tx:
@@ -70,6 +73,7 @@ class ScratchFacet:
             catalogs.scratch_servers.mark_tested(tx, record.id, self._engine.clock.now())
             return self._view(catalogs.scratch_servers.get(tx, record.id), conninfo, version)
 
+    @needs(Role.ADMIN)
     def remove(self, name: str) -> None:
         """Forget the server's string. Raises ConfigError ``config.in-use``."""
         with self._engine.catalog.write() as tx:
@@ -77,6 +81,7 @@ class ScratchFacet:
             catalogs.scratch_servers.remove(tx, record.id, self._engine.clock.now())
             self._event(tx, "scratch.removed", record.id, name)
 
+    @needs(Role.OPERATOR)
     def use(self, connection: str, name: str | None) -> ConnectionView:
         """Have the drills of ``connection`` restore into server ``name``; None: into a cluster of their own."""
         with self._engine.catalog.write() as tx:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from engine import catalog as catalogs
 from engine.cancel import CancelToken
-from engine.errors import ConfigError
-from engine.model import Snapshot
+from engine.errors import ConfigError, StoreError
+from engine.model import Role, Snapshot
 from engine.model.views import Attempt
 from engine.model.watch import Drift, RowDelta
+from engine.service.access import needs
 from engine.snapshot import check_manifest, open_object
 
 if TYPE_CHECKING:
@@ -40,7 +41,10 @@ class SnapshotsFacet:
         with self._engine.catalog.read() as tx:
             if text.endswith("@latest"):
                 name = text.removesuffix("@latest")
-                newest = catalogs.snapshots.newest(tx, catalogs.connections.by_name(tx, name).id)
+                connection_id = catalogs.connections.by_name(tx, name).id
+                newest = catalogs.snapshots.newest_there(tx, connection_id)
+                if newest is None and catalogs.snapshots.newest(tx, connection_id) is not None:
+                    raise StoreError("store.removed", f"no snapshot of {name} is there any more")
                 if newest is None:
                     raise ConfigError(
                         "config.not-found",
@@ -64,6 +68,7 @@ class SnapshotsFacet:
             snapshot = catalogs.snapshots.get(tx, snapshot_id)
             return self._engine.ledger.of_snapshot(tx, snapshot), snapshot
 
+    @needs(Role.OPERATOR)
     def verify(
         self, text: str, *, cancel: CancelToken | None = None, on_bytes: Callable[[int, int], None] | None = None
     ) -> Verified:
@@ -73,6 +78,7 @@ class SnapshotsFacet:
         """
         return self._open(text, None, cancel, on_bytes)
 
+    @needs(Role.OPERATOR)
     def download(
         self,
         text: str,
@@ -110,6 +116,7 @@ class SnapshotsFacet:
         token = cancel or CancelToken()
         snapshot_id = self.resolve(text)
         with self._engine.catalog.read() as tx:
+            catalogs.removals.refuse_gone(tx, snapshot_id)
             snapshot = catalogs.snapshots.get(tx, snapshot_id)
             destination = catalogs.destinations.get(tx, snapshot.destination_id)
         keys = self._engine.keys.open()

@@ -8,15 +8,17 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from engine import catalog as catalogs
+from engine import schedule as rules
 from engine.catalog import Tx
-from engine.catalog.watch import Ledger, PastDrill, Standing
+from engine.catalog.watch import Gone, Ledger, PastDrill, Standing
 from engine.janitor import is_alive
-from engine.model import Job, JobKind, JobState, Snapshot, Timings
+from engine.model import Job, JobKind, JobState, Schedule, Snapshot, Timings
 from engine.model.views import Attempt, JobView
 from engine.model.watch import DestinationUse, Headline, LedgerLine, LiveJob, Overview, TableProgress, Usual
 from engine.progress import TableRows
 from engine.service.eta import eta
 from engine.service.jobs import job_view
+from engine.service.schedules import effective_target
 from engine.service.worker import ALIVE_WITHIN_S
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ class WatchFacet:
         self._seen: Snapshot | None = None
         """The snapshot that was looked at last: it never changes, and a poller asks for the same one again."""
         self._ledger: Ledger | None = None
+        self._gone: Gone | None = None
 
     def revision(self) -> int:
         """Grows when, and only when, something in the catalog changed."""
@@ -51,9 +54,12 @@ class WatchFacet:
             live = catalogs.jobs.list_recent(tx, states=_LIVE, limit=_LIVE_AT_MOST)
             self._ledger = ledger = catalogs.watch.ledger(tx, named, limit=limit, kept=self._ledger)
             standings = catalogs.watch.standings(tx)
+            schedules = catalogs.schedules.list_all(tx)
+            policies = catalogs.schedules.drill_policy_all(tx)
             times = catalogs.watch.restore_times(tx, DRILLS_LOOKED_AT)
             destinations = catalogs.destinations.list_all(tx)
             sizes = catalogs.watch.sizes(tx)
+            self._gone = gone = catalogs.watch.gone(tx, self._gone)
             workers = catalogs.workers.live(tx, now, ALIVE_WITHIN_S)
             installation = catalogs.installation.get(tx)
             incidents = catalogs.incidents.list_open(tx)
@@ -63,7 +69,13 @@ class WatchFacet:
         alive = [worker for worker in workers if is_alive(engine.paths.home, worker)]
         return Overview(
             headlines=tuple(
-                _headline(s, where, times.get(s.connection.id, []), newest.get(s.connection.id), now.timestamp())
+                _scheduled(
+                    _headline(s, where, times.get(s.connection.id, []), newest.get(s.connection.id), now.timestamp()),
+                    s,
+                    schedules.get(s.connection.id),
+                    policies.get(s.connection.id),
+                    now.timestamp(),
+                )
                 for s in standings
             ),
             lines=_with_running(ledger.lines, live),
@@ -73,6 +85,7 @@ class WatchFacet:
             worker_since=min((worker.started_at for worker in alive), default=None),
             recovery_confirmed=installation is not None and installation.recovery_confirmed_at is not None,
             incidents=tuple(incidents),
+            gone=gone.removals,
         )
 
     def job(self, job: str, log_tail: int = 50) -> LiveJob:
@@ -139,6 +152,32 @@ def _headline(
         last_verdict=standing.last_verdict,
         next_run_at=None,
         job=job,
+    )
+
+
+def _scheduled(
+    line: Headline, standing: Standing, schedule: Schedule | None, policy: str | None, now: float
+) -> Headline:
+    """The headline with what the schedule says. Whether the proof is overdue is read from the ledger all the same."""
+    if schedule is None and policy is None:
+        return line
+    target, without_proof = effective_target(standing.connection, schedule, policy)
+    drills = rules.policy_words(rules.parse_policy(policy)) if policy is not None else line.drills
+    if schedule is None:
+        return replace(line, drills=drills)
+    overdue = line.overdue
+    if target is not None and without_proof is not None:
+        proven_at = standing.newest_proven_at
+        overdue = now > without_proof if proven_at is None else now - proven_at.timestamp() > target
+    return replace(
+        line,
+        proof_target_s=target,
+        overdue=overdue,
+        next_run_at=schedule.next_at,
+        schedule=f"{rules.in_words(schedule.cron)} · {schedule.time_zone}",
+        paused=not schedule.enabled,
+        drills=drills,
+        target_by_schedule=without_proof is not None,
     )
 
 

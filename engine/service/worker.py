@@ -10,14 +10,17 @@ import os
 import secrets
 import socket
 import threading
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from engine import catalog as catalogs
 from engine.errors import OffsiteError
-from engine.janitor import Janitor, hold_worker_lock, is_alive, worker_lock
+from engine.janitor import Janitor, hold_worker_lock, is_alive, worker_lock, worker_place
 from engine.jobs import JobRunner
 from engine.model import JobState, Worker
-from engine.service.duties import Duties
+from engine.service.access import WORKER, acting_as
+from engine.service.duties import Duties, Duty
+from engine.service.labels import check_label
 from engine.stream import memory
 from engine.version import VERSION
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from engine.service import Engine
 
 BEAT_S = 2.0
+LABELLED_AT_MOST = 64
 ALIVE_WITHIN_S = 15.0
 """A worker whose last beat is older counts as dead for those who look; its jobs are judged by their leases."""
 
@@ -40,16 +44,38 @@ class WorkerFacet:
         self._lock_fd: int | None = None
         self._runner: JobRunner | None = None
         self._duties = Duties(())
+        self._labels: frozenset[str] = frozenset()
+        self._room = threading.BoundedSemaphore(1)
+        """One place for each job at a time."""
 
-    def start(self, threads: int) -> None:
-        """Become a worker: settle what dead workers left, then beat and reconcile until :meth:`stop`."""
+    def start(self, threads: int, labels: Collection[str] = ()) -> None:
+        """Become a worker: settle what dead workers left, then beat and reconcile until :meth:`stop`.
+
+        ``threads``: jobs at a time; ``labels``: besides those of the settings. Raises ConfigError ``config.invalid``.
+        """
         engine = self._engine
+        self._labels = frozenset((*engine.settings.worker.labels, *labels))
+        for label in self._labels:
+            check_label(label)
+        self._room = threading.BoundedSemaphore(threads)
         memory.keep_little()
         self._lock_fd = hold_worker_lock(engine.paths.home, self.id)
         now = engine.clock.now()
         with engine.catalog.write() as tx:
             catalogs.workers.register(
-                tx, Worker(self.id, socket.gethostname(), os.getpid(), VERSION, threads, now, now, None)
+                tx,
+                Worker(
+                    id=self.id,
+                    host=socket.gethostname(),
+                    pid=os.getpid(),
+                    version=VERSION,
+                    threads=threads,
+                    started_at=now,
+                    heartbeat_at=now,
+                    stopped_at=None,
+                    labels=self._labels,
+                    place=worker_place(engine.paths.home),
+                ),
             )
         self._runner = JobRunner(
             engine.catalog,
@@ -57,21 +83,28 @@ class WorkerFacet:
             engine.work,
             worker_id=self.id,
             lease_s=engine.settings.worker.lease_s,
+            labels=self._labels,
         )
         janitor = Janitor(
             engine.catalog, engine.clock, engine.paths, engine.wake, engine.open_storage, engine.scratch.sweep
         )
-        janitor.start_up()
+        with acting_as(WORKER):
+            janitor.start_up()
         self._thread = threading.Thread(target=self._supervise, args=(janitor,), name="supervisor", daemon=True)
         self._thread.start()
-        self._duties = Duties(engine.duties)
+        self._duties = Duties(_as_worker(duty) for duty in engine.duties)
         self._duties.start()
 
     def run(self, job_id: str) -> JobState | None:
-        """Run one job in this thread, if it is there to be taken."""
+        """Run one job in this thread, if it is there to be taken, as soon as there is room for one more."""
+        with self._room:
+            return self._run(job_id)
+
+    def _run(self, job_id: str) -> JobState | None:
         if self._runner is None:
             return None
-        state = self._runner.run(job_id)
+        with acting_as(WORKER):
+            state = self._runner.run(job_id)
         memory.give_back()
         if state is not None and state.ended:
             self._wake_next(job_id)
@@ -109,13 +142,42 @@ class WorkerFacet:
         for job in waiting[:1]:
             engine.wake(job.id)
 
+    def _take_labelled(self) -> None:
+        """Jobs that ask for one of our labels: their message may have gone to a worker that does not bear it."""
+        if not self._labels:
+            return
+        with self._engine.catalog.read() as tx:
+            waiting = catalogs.jobs.labelled(tx, self._labels, limit=LABELLED_AT_MOST)
+        for job_id in waiting:
+            if not self._room.acquire(blocking=False):
+                return
+            threading.Thread(target=self._run_labelled, args=(job_id,), name=f"job-{job_id[:8]}", daemon=True).start()
+
+    def _run_labelled(self, job_id: str) -> None:
+        try:
+            self._run(job_id)
+        finally:
+            self._room.release()
+
     def _supervise(self, janitor: Janitor) -> None:
         engine = self._engine
         while not self._stop.wait(BEAT_S):
             try:
                 with engine.catalog.write() as tx:
                     catalogs.workers.beat(tx, self.id, engine.clock.now())
-                janitor.tick()
+                with acting_as(WORKER):
+                    janitor.tick()
+                self._take_labelled()
             except OffsiteError as e:
                 if not e.retry:
                     raise
+
+
+def _as_worker(duty: Duty) -> Duty:
+    """The duty, done by the worker and not by whoever started it: duties run in threads of their own."""
+
+    def run() -> None:
+        with acting_as(WORKER):
+            duty.run()
+
+    return Duty(duty.name, duty.every_s, run)

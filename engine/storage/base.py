@@ -29,13 +29,17 @@ Reads. ``read`` gives the bytes of one version of the object, in order, in block
 cut at the object's end; an offset at or behind the end gives nothing. Errors come when the iterator is advanced. An
 iterator that ends has given the whole range, else it raises ``store.io``.
 
-Idempotent, so that a retry is safe: ``begin_upload``, ``stat``, ``read``, ``list``, ``delete``, ``put(replace=True)``,
-``abort``, ``list_unfinished``, ``abort_unfinished``, ``sweep``. Not: ``write``, ``commit``, ``put(replace=False)``,
-``test``.
+Idempotent, so that a retry is safe: ``begin_upload``, ``stat``, ``read``, ``list``, ``delete``, ``erase``, ``held``,
+``put(replace=True)``, ``abort``, ``list_unfinished``, ``abort_unfinished``, ``sweep``. Not: ``write``, ``commit``,
+``put(replace=False)``, ``test``.
 
 Visibility. After ``commit``, ``put`` and ``delete`` this process sees the effect in ``stat``, ``read`` and ``list``.
 ``list`` gives committed objects only, sorted by the UTF-8 bytes of the key, and survives objects that come and go
 meanwhile. ``delete`` answers True only when the object was there and is gone now.
+
+Erasing. ``erase`` is for what shall be gone for good: it removes every version that the destination lets it remove and
+says what is true afterwards, looked at anew. It never lifts a lock. Of a destination that keeps versions and does not
+let them be removed the newest is marked as deleted, and that is said. ``held`` tells of a lock beforehand.
 
 Errors are :class:`~engine.errors.StoreError` (``store.*``) and the token's own error. ``retry`` on an error says that
 the same call may succeed by itself.
@@ -47,6 +51,7 @@ import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from types import TracebackType
 from typing import Protocol, Self, TypeAlias
 
@@ -76,6 +81,36 @@ class ObjectInfo:
     key: str
     size_bytes: int
     modified_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A lock that keeps an object: ``governance`` or ``compliance`` until a date, or a ``legal hold`` without one."""
+
+    mode: str
+    until: datetime | None
+
+
+class Erasure(StrEnum):
+    """What is true of an object after :meth:`Storage.erase`."""
+
+    DELETED = "deleted"
+    MARKED = "marked"
+    """Nobody sees it any more, and the destination still keeps an old version."""
+    LOCKED = "locked"
+    """It is there as before."""
+    MISSING = "missing"
+    """There was none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """``versions`` that were removed; ``held`` by what, where it is locked."""
+
+    result: Erasure
+    versions: tuple[str, ...] = ()
+    detail: str = ""
+    held: Held | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +211,17 @@ class Storage(Protocol):
 
     def delete(self, key: str) -> bool:
         """Remove the object; False if there was none. Raises StoreError."""
+        ...
+
+    def erase(self, key: str) -> Erased:
+        """Remove the object for good, as far as that can be. Raises StoreError (``store.denied``, …)."""
+        ...
+
+    def held(self, key: str) -> Held | None:
+        """What keeps the object from being deleted, as far as the destination tells; None also for no object.
+
+        A lock that has run out may still be told. Raises StoreError.
+        """
         ...
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:

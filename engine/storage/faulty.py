@@ -17,6 +17,8 @@ from engine.errors import OffsiteError, StoreError
 from engine.storage.base import (
     CHUNK_BYTES,
     Buffer,
+    Erased,
+    Held,
     ObjectInfo,
     Storage,
     StorageTest,
@@ -161,6 +163,13 @@ class FaultyStorage:
     def delete(self, key: str) -> bool:
         self._schedule.strike(Call.DELETE, key)
         return self._inner.delete(key)
+
+    def erase(self, key: str) -> Erased:
+        self._schedule.strike(Call.DELETE, key)
+        return self._inner.erase(key)
+
+    def held(self, key: str) -> Held | None:
+        return self._inner.held(key)
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         self._schedule.strike(Call.LIST, prefix)

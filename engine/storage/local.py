@@ -27,6 +27,9 @@ from engine.storage.base import (
     CHUNK_BYTES,
     MARKER,
     PARTIAL_PREFIX,
+    Erased,
+    Erasure,
+    Held,
     ObjectInfo,
     StorageTest,
     TestStep,
@@ -145,6 +148,13 @@ class LocalStorage:
             if e.code == "store.missing":
                 return False
             raise
+
+    def erase(self, key: str) -> Erased:
+        return Erased(Erasure.DELETED if self.delete(key) else Erasure.MISSING)
+
+    def held(self, key: str) -> Held | None:
+        validate_key(key)
+        return None
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         for _, _, path, found in self._walk(prefix):

@@ -20,6 +20,9 @@ from engine.errors import OffsiteError, StoreError
 from engine.storage.base import (
     CHUNK_BYTES,
     Buffer,
+    Erased,
+    Erasure,
+    Held,
     ObjectInfo,
     Storage,
     StorageTest,
@@ -184,6 +187,23 @@ class RetryingStorage:
             return self._inner.delete(key)
 
         return self._try(delete) or tries > 1
+
+    def erase(self, key: str) -> Erased:
+        """As the contract says; after a try whose answer was lost an object that is gone counts as deleted."""
+        tries = 0
+
+        def erase() -> Erased:
+            nonlocal tries
+            tries += 1
+            return self._inner.erase(key)
+
+        erased = self._try(erase)
+        if erased.result is Erasure.MISSING and tries > 1:
+            return replace(erased, result=Erasure.DELETED)
+        return erased
+
+    def held(self, key: str) -> Held | None:
+        return self._try(lambda: self._inner.held(key))
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         patience = self._patience(self._cancel)

@@ -16,7 +16,8 @@ from engine.service.postgres import DEFAULT_ROLE, grant_recipe
 from offsitedb_tui.opening import open_engine
 from offsitedb_tui.options import AsJson
 from offsitedb_tui.output import Talk, speaking
-from screens.present import human_bytes, human_seconds, visible
+from screens.present import human_bytes, visible
+from screens.present_proving import fingerprint_cost
 
 app = typer.Typer(no_args_is_help=True, help="The databases that are protected.")
 
@@ -29,7 +30,6 @@ RestoreTarget = Annotated[
     str | None, typer.Option("--restore-target", metavar="TIME", help="How long a restore may take: 90s, 15min, none.")
 ]
 T = TypeVar("T")
-_FINGERPRINT_S_PER_GB = 5.5
 GLYPHS = {CheckStatus.OK: "✓", CheckStatus.INFO: "i", CheckStatus.WARN: "!", CheckStatus.FAIL: "✗"}
 
 
@@ -73,13 +73,19 @@ def edit(
         bool | None,
         typer.Option("--fingerprint/--no-fingerprint", help="Compare the content of every table, not only its rows."),
     ] = None,
+    worker_label: Annotated[
+        str | None,
+        typer.Option(
+            "--worker-label", metavar="L", help="Only workers with this label run its jobs; none: any worker."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Change what is given; what a snapshot depends on is tested before it is saved."""
     with speaking(as_json=as_json) as talk, open_engine() as engine:
         targets = proof_target is not None or restore_target is not None
         tested = url_stdin or ask_url or destination is not None or accept_empty is not None
-        if not (tested or targets or scratch is not None or fingerprint is not None):
+        if not (tested or targets) and (scratch, fingerprint, worker_label) == (None, None, None):
             raise ConfigError(
                 "config.invalid",
                 "nothing to change",
@@ -101,8 +107,10 @@ def edit(
             view = engine.scratch.use(name, None if scratch == "none" else scratch)
         if fingerprint is not None:
             if fingerprint:
-                talk.say(_fingerprint_cost(engine.connections.newest_size(name)))
+                talk.say(fingerprint_cost(engine.connections.newest_size(name)))
             view = engine.connections.set_fingerprint(name, wanted=fingerprint)
+        if worker_label is not None:
+            view = engine.connections.set_worker_label(name, None if worker_label == "none" else worker_label)
         talk.document({"connection": view, "preflight": found})
         if found is not None:
             show_preflight(found, talk)
@@ -110,6 +118,8 @@ def edit(
             talk.show(f"targets: {_targets(view)}")
         if scratch is not None:
             talk.show(f"drills restore into {view.scratch or 'a cluster of their own'}")
+        if worker_label is not None:
+            talk.show(f"its jobs are for {_workers(view)}")
         if fingerprint is not None:
             content = "compared from the next checkpoint on" if fingerprint else "not compared"
             talk.show(f"content of every table: {content}")
@@ -154,6 +164,8 @@ def show(name: str, as_json: AsJson = False) -> None:
         talk.show(f"  targets      {_targets(found.connection)}")
         if found.connection.scratch is not None:
             talk.show(f"  drills       restore into scratch server {found.connection.scratch}")
+        if found.connection.worker_label is not None:
+            talk.show(f"  jobs         are for {_workers(found.connection)}")
         if found.connection.fingerprint:
             talk.show("  content      of every table is compared")
         for note in found.notes:
@@ -227,16 +239,8 @@ def _targets(view: ConnectionView) -> str:
     )
 
 
-def _fingerprint_cost(size: int | None) -> str:
-    """What reading the content of every table takes."""
-    rate = f"{_FINGERPRINT_S_PER_GB:g} CPU seconds per GB of table data, at the source and again in each drill"
-    if size is None:
-        return f"this costs {rate}"
-    seconds = human_seconds(size / 1e9 * _FINGERPRINT_S_PER_GB)
-    return (
-        f"this costs {rate}: at most about {seconds} on each side for the {human_bytes(size)} that the database had"
-        " at its last snapshot"
-    )
+def _workers(view: ConnectionView) -> str:
+    return f"workers with the label {view.worker_label}" if view.worker_label is not None else "any worker"
 
 
 def _explaining(talk: Talk, act: Callable[[], T]) -> T:

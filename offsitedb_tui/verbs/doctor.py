@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.errors import OffsiteError
+from engine.errors import AccessDenied, OffsiteError
 from engine.model.views import Doctor
 from engine.service.doctor import examine
 from offsitedb_tui.opening import open_engine
@@ -16,6 +16,8 @@ def doctor(as_json: AsJson = False) -> None:
     with speaking(as_json=as_json) as talk:
         try:
             engine = open_engine()
+        except AccessDenied:
+            raise
         except OffsiteError as e:
             found = examine(None, e)
         else:

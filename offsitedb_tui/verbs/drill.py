@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from engine.model import JobState
+from engine.errors import ConfigError
+from engine.model import Failure, JobState
 from engine.model.views import Attempt, JobView
 from engine.service import Engine
 from offsitedb_tui.follow import follow
 from offsitedb_tui.opening import open_engine
 from offsitedb_tui.options import AsJson, Tag, Timeout, Wait
-from offsitedb_tui.output import Talk, speaking
+from offsitedb_tui.output import Talk, hint_lines, speaking
 from screens.present import count_rows, human_bytes, ledger_line, ledger_row, visible
 from screens.present_compared import structure_line
 
 
 def checkpoint(
-    name: str, tag: Tag = None, wait: Wait = False, timeout: Timeout = None, as_json: AsJson = False
+    name: str,
+    tag: Tag = None,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    remote: Annotated[
+        str | None,
+        typer.Option("--remote", metavar="URL", help="Ask another machine's server; the key: OFFSITEDB_API_KEY."),
+    ] = None,
+    key_stdin: Annotated[bool, typer.Option("--key-stdin", help="With --remote: read the key from stdin.")] = False,
+    ca_file: Annotated[
+        Path | None, typer.Option("--ca-file", metavar="FILE", help="With --remote: the CA to trust, PEM.")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Take a snapshot of connection NAME now, and drill it."""
+    if remote is not None:
+        from offsitedb_tui.verbs.remotely import checkpoint_at  # late: it loads the HTTP client
+
+        checkpoint_at(
+            remote, name, tag, wait=wait, timeout_s=timeout, key_stdin=key_stdin, ca_file=ca_file, as_json=as_json
+        )
+        return
     with speaking(as_json=as_json) as talk, open_engine() as engine:
+        if key_stdin or ca_file is not None:
+            raise ConfigError("config.usage", "the key and the CA are for a remote server", hint="Say `--remote URL`.")
         _start(engine, engine.jobs.checkpoint(name, tag=tag), talk, wait=wait, timeout_s=timeout)
 
 
@@ -85,12 +108,18 @@ def show_attempt(attempt: Attempt, talk: Talk) -> None:
         for skip in drill.skips:
             talk.show(f"  skipped: {skip.kind} {visible(skip.name)}: {visible(skip.reason)}")
         for failure in drill.failures:
-            talk.show(f"  ✗ {visible(failure.message)}")
-            if failure.hint:
-                talk.show(f"    → {visible(failure.hint)}")
+            show_failure(failure, talk)
     elif error is not None:
         talk.say(f"error: {visible(error.message)}  [{error.code}]")
-        talk.say(f"  → {visible(error.hint)}")
+        for line in hint_lines(error.hint):
+            talk.say(f"  {line}")
+
+
+def show_failure(failure: Failure, talk: Talk) -> None:
+    """What went wrong and what to do next, SQL line by line as it can be pasted."""
+    talk.show(f"  ✗ {visible(failure.message)}")
+    for line in hint_lines(failure.hint):
+        talk.show(f"    {line}")
 
 
 def show_counts(attempt: Attempt, talk: Talk) -> None:

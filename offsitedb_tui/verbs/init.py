@@ -39,6 +39,9 @@ def init(
             with open_engine() as engine:
                 engine.keys.confirm_recovery()
             talk.say("Confirmed. Next: `offsitedb destination add NAME --folder PATH`.")
+            talk.say(
+                "Several people? `offsitedb operator add NAME --role admin` gives them logins; alone you need none."
+            )
 
 
 def _typed_back(code: RecoveryCode, talk: Talk) -> bool:

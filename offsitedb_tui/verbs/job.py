@@ -9,7 +9,7 @@ import typer
 from offsitedb_tui.follow import describe
 from offsitedb_tui.opening import open_engine
 from offsitedb_tui.options import AsJson
-from offsitedb_tui.output import speaking
+from offsitedb_tui.output import hint_lines, speaking
 from screens.present import visible
 
 app = typer.Typer(help="What the worker does, did and will do.")
@@ -63,7 +63,8 @@ def show(job: Which, as_json: AsJson = False) -> None:
             talk.show(f"  {describe(found)}")
         if found.error is not None:
             talk.show(f"  error: {visible(found.error.message)}  [{found.error.code}]")
-            talk.show(f"    → {visible(found.error.hint)}")
+            for line in hint_lines(found.error.hint):
+                talk.show(f"    {line}")
         for _, level, text in engine.jobs.log(found.id):
             talk.show(f"  {level:7} {visible(text)}")
 

@@ -16,7 +16,7 @@ from engine.service.outfile import new_file
 from offsitedb_tui.opening import open_engine
 from offsitedb_tui.options import AsJson
 from offsitedb_tui.output import Talk, speaking
-from offsitedb_tui.verbs.drill import show_counts
+from offsitedb_tui.verbs.drill import show_counts, show_failure
 from screens.present import GLYPHS, human_bytes, human_seconds, ledger_line, visible
 from screens.present_compared import difference_text, kinds_text, structure_line
 from screens.present_proof import checks_line, content_line
@@ -99,7 +99,7 @@ def show_receipt(found: ReceiptView, talk: Talk) -> None:
     for missing in snapshot.not_captured:
         talk.show(f"  not captured: {missing.kind} {visible(missing.name)}: {visible(missing.reason)}")
     for failure in drill.failures:
-        talk.show(f"  ✗ {visible(failure.message)}")
+        show_failure(failure, talk)
     show_counts(found.attempt, talk)
 
 

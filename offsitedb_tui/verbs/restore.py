@@ -16,7 +16,7 @@ from engine.service import Engine
 from offsitedb_tui.follow import follow
 from offsitedb_tui.opening import open_engine
 from offsitedb_tui.options import AsJson
-from offsitedb_tui.output import Talk, speaking
+from offsitedb_tui.output import Talk, hint_lines, speaking
 from screens.present import human_seconds, visible
 from screens.present_restore import outcome_lines, plan_lines
 
@@ -111,7 +111,8 @@ def _run(engine: Engine, plan: TargetPlan, url: str, typed: str, talk: Talk) -> 
         talk.document({"error": error, "restore": record, "job": ended.id})
     elif error is not None:
         talk.say(f"error: {visible(error.message)}  [{error.code}]")
-        talk.say(f"  → {visible(error.hint)}")
+        for text in hint_lines(error.hint):
+            talk.say(f"  {text}")
     raise typer.Exit(error.exit_status if error is not None else 130)
 
 

@@ -18,6 +18,7 @@ from offsitedb_tui.options import AsJson
 from offsitedb_tui.output import speaking
 from offsitedb_tui.verbs.drill import show_attempt, show_counts
 from screens.present import human_bytes, human_seconds, visible
+from screens.present_retention import kept_phrase
 
 app = typer.Typer(no_args_is_help=True, help="One snapshot: what it holds, and whether it still opens.")
 Which = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="An id, a unique prefix of one, or NAME@latest.")]
@@ -45,6 +46,8 @@ def show(snapshot: Which, as_json: AsJson = False) -> None:
             )
             i = attempt.drill.isolation
             talk.show(f"  isolation: user {i.user}, network {i.network}, sandbox {i.sandbox}")
+        why = kept_phrase(engine.retention.why(record.id), engine.retention.removal(record.id))
+        talk.show(f"  retention: {visible(why.text)}")
         talk.show(f"  restore it: {engine.snapshots.restore_command(record.id)}")
         show_counts(attempt, talk)
 
@@ -82,6 +85,28 @@ def drift(snapshot: Which, as_json: AsJson = False) -> None:
             talk.table(("TABLE", "BEFORE", "NOW", "CHANGE"), rows)
         elif not (found.appeared or found.gone):
             talk.show("  the same tables with the same number of rows")
+
+
+@app.command()
+def pin(
+    snapshot: Which,
+    reason: Annotated[str, typer.Option("--reason", metavar="WORDS", help="Why; it stands beside the snapshot.")],
+    as_json: AsJson = False,
+) -> None:
+    """Keep a snapshot whatever the retention policy says, until it is unpinned."""
+    with speaking(as_json=as_json) as talk, open_engine() as engine:
+        line = engine.retention.pin(snapshot, reason)
+        talk.document(line)
+        talk.show(visible(kept_phrase(line, None).text))
+
+
+@app.command()
+def unpin(snapshot: Which, as_json: AsJson = False) -> None:
+    """Leave a snapshot to the retention policy again."""
+    with speaking(as_json=as_json) as talk, open_engine() as engine:
+        line = engine.retention.unpin(snapshot)
+        talk.document(line)
+        talk.show(visible(kept_phrase(line, None).text))
 
 
 @app.command()

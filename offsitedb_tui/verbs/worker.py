@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from offsitedb_tui.opening import open_engine
+from engine.service import Engine
 from offsitedb_tui.output import speaking
 
 
@@ -19,19 +19,26 @@ def worker(
         int | None,
         typer.Option("--workers", min=1, max=64, metavar="N", help="Jobs at a time (default: worker.threads)."),
     ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", metavar="L", help="A network that this host reaches; repeat (also: worker.labels)."),
+    ] = None,
     until_stdin_ends: Annotated[
         bool, typer.Option("--until-stdin-ends", hidden=True, help="Stop when whoever started it has gone.")
     ] = False,
 ) -> None:
     """Run jobs until stopped. SIGTERM lets running ones end within the grace period, then puts them back."""
     with speaking(as_json=False) as talk:
-        with open_engine() as engine:  # says what is wrong before anything starts
+        with Engine.open() as engine:  # needs no login; says what is wrong before anything starts
             threads = workers or engine.settings.worker.threads
+            for name in label or ():
+                engine.workers.check_label(name)
         import huey_config  # late: makes the queue's file
 
         if until_stdin_ends:
             threading.Thread(target=_stop_with_stdin, name="stdin", daemon=True).start()
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
+        huey_config.labels = tuple(label or ())
         talk.say(f"worker with {threads} threads is running; stop it with Ctrl-C or SIGTERM")
         huey_config.huey.create_consumer(workers=threads, graceful_signal="TERM").run()
 

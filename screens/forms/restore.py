@@ -19,6 +19,7 @@ from engine.model.views import JobView
 from engine.service import CancelToken
 from screens import present_connections
 from screens.forms.form import Form, FormBody, button
+from screens.names import NAMES_NOTE, read_names
 from screens.phrase import Phrase, Tone
 from screens.present_restore import plan_lines, things
 from screens.widgets.bar import Question
@@ -64,6 +65,8 @@ class RestoreForm(Form[str | None]):
             yield Field("Sessions at once", Text("1"), id="sessions", note=note)
             clean = Choice((("no", "no: refuse"), ("yes", "drop what the snapshot holds")))
             yield Field("If it is not empty", clean, id="clean")
+            above = Choice((("no", "leave out"), ("yes", "restore: the role is a superuser")))
+            yield Field("Superuser's objects", above, id="superuser")
             with Horizontal(classes="buttons"):
                 yield button("Show the plan", "submit")
         with Vertical(id="planned"):
@@ -95,7 +98,7 @@ class RestoreForm(Form[str | None]):
             return
         names = self.field("names")
         names.display = event.value != WHOLE
-        names.say(Phrase("several: with commas between; a table as schema.table", Tone.DIM))
+        names.say(Phrase(f"{'schema.table; ' if event.value == TABLES else ''}{NAMES_NOTE}", Tone.DIM))
 
     @on(Text.Changed)
     def _typed(self, event: Text.Changed) -> None:
@@ -129,8 +132,12 @@ class RestoreForm(Form[str | None]):
 
     def _options(self) -> RestoreOptions | None:
         """What is chosen; None when a field does not do, which is said."""
-        names = tuple(part for text in self.field("names").text.split(",") if (part := text.strip()))
         what, sessions = self.field("what").text, self.field("sessions").text
+        try:
+            names = read_names(self.field("names").text) if what != WHOLE else ()
+        except ValueError as e:
+            self.refuse("names", str(e))
+            return None
         if what != WHOLE and not names:
             self.refuse("names", "say which")
             return None
@@ -143,6 +150,7 @@ class RestoreForm(Form[str | None]):
             parts=Parts(self.field("parts").text),
             jobs=int(sessions),
             clean=self.field("clean").text == "yes",
+            superuser_objects=self.field("superuser").text == "yes",
         )
 
     def _look(self, options: RestoreOptions) -> None:
@@ -160,6 +168,7 @@ class RestoreForm(Form[str | None]):
         head = [Phrase("✗ ", Tone.BAD) + Phrase(found.detail) for found in plan.refusals]
         if not head:
             head = [Phrase("✓ ", Tone.GOOD) + Phrase("This can be restored. Nothing has been changed yet.")]
+        head += [Phrase("! ", Tone.WARN) + Phrase(x.detail) for x in plan.findings if x.code == "restore.unproven"]
         self.query_one("#plan-head", Say).show(*head)
         self.query_one(FormBody).display = False
         self.query_one("#planned").display = True

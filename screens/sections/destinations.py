@@ -10,10 +10,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from engine.errors import OffsiteError
+from engine.model.retention import ReconciliationView
 from engine.model.views import DestinationView, PolicyView, StepView
 from engine.model.watch import DestinationUse, Overview
 from engine.service import CancelToken
-from screens import present_settings
+from screens import present_retention, present_settings
 from screens.base import error_lines
 from screens.phrase import Phrase, Tone
 from screens.sections.base import Section, SectionRows
@@ -41,6 +42,14 @@ class DestinationsSection(Section):
         Binding("e", "keys", "new keys", show=False, id="destination.keys", tooltip="Other keys for the bucket"),
         Binding("t", "try", "test", id="destination.test", tooltip="A real round trip: upload, commit, read, delete"),
         Binding("p", "policy", "policy", id="destination.policy", tooltip="What the keys must be allowed to do"),
+        Binding(
+            "v",
+            "reconcile",
+            "reconcile",
+            show=False,
+            id="destination.reconcile",
+            tooltip="Hold what lies there against the ledger",
+        ),
         Binding("x", "remove", "remove", id="destination.remove", tooltip="Forget it; what lies there stays"),
     ]
 
@@ -49,6 +58,8 @@ class DestinationsSection(Section):
         self._uses: dict[str, DestinationUse] = {}
         self._tests: dict[str, tuple[Phrase, ...]] = {}
         """What the last test of each destination said, by name."""
+        self._last: dict[str, ReconciliationView] = {}
+        """The newest reconciliation of each destination, by name."""
         self._policy: PolicyView | None = None
         self._prune = False
 
@@ -81,7 +92,9 @@ class DestinationsSection(Section):
 
     def _load(self) -> None:
         def read(_token: CancelToken) -> tuple[DestinationView, ...]:
-            return self.engine.destinations.list()
+            found = self.engine.destinations.list()
+            self._last = {d.name: last for d in found if (last := self.engine.reconcile.last(d.name)) is not None}
+            return found
 
         self.face.call("destinations", read, self._show)
 
@@ -114,7 +127,7 @@ class DestinationsSection(Section):
             board.show(*present_settings.policy_lines(self._policy, prune=self._prune))
         else:
             told = self._tests.get(item.name, ())
-            about = present_settings.destination_lines(item, self._uses.get(item.name))
+            about = present_settings.destination_lines(item, self._uses.get(item.name), self._last.get(item.name))
             board.show(*about, *((Phrase(), *told) if told else ()))
 
     def copyable(self) -> tuple[str, str] | None:
@@ -169,6 +182,31 @@ class DestinationsSection(Section):
 
         told(Phrase(" ● ", Tone.BUSY) + Phrase(f"trying {name}: upload, commit, look, read, list, delete"))
         self.face.call(f"try {name}", lambda _token: self.engine.destinations.test(name), went, failed, keep=True)
+
+    def action_reconcile(self) -> None:
+        item = self.item
+        if item is None:
+            return
+        name = item.name
+
+        def told(*lines: Phrase) -> None:
+            self._tests[name] = lines
+            self._policy = None
+            self._load()
+
+        def failed(error: OffsiteError) -> None:
+            told(*(Phrase(" ") + line for line in error_lines(error)))
+            self.face.fail(error)
+
+        def went(found: ReconciliationView) -> None:
+            told(*present_retention.reconciled_lines(found))
+            self.face.console.nudge()
+
+        def run(token: CancelToken) -> ReconciliationView:
+            return self.engine.reconcile.run(name, cancel=token)
+
+        told(Phrase(" ● ", Tone.BUSY) + Phrase(f"listing {name}, and holding it against the ledger"))
+        self.face.call(f"reconcile {name}", run, went, failed, keep=True)
 
     def action_policy(self) -> None:
         """The worker's policy, then the prune credential's, then the worker's again."""

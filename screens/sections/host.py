@@ -21,7 +21,8 @@ WORKERS = (
     Column("STATE", 9),
     Column("HOST", 16, grow=1),
     Column("PROCESS", 9, right=True),
-    Column("THREADS", 8, right=True, drop=1),
+    Column("JOBS", 7, right=True, drop=1),
+    Column("LABELS", 14, grow=1, drop=3),
     Column("SINCE", 12, right=True),
     Column("HEARD OF", 14, right=True, drop=2),
 )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from engine.cancel import CancelToken
 from engine.errors import Cancelled, Internal, OffsiteError, StoreError
-from engine.storage.base import Storage, validate_key
+from engine.storage.base import Erasure, Storage, validate_key
 from tests.contract.backends import BACKENDS, BUCKETS, Place, content, files_beneath, nowhere, upload
 from tests.fixtures.ceph import Ceph
 
@@ -378,3 +378,26 @@ def test_an_upload_in_progress_is_never_swept(storage: Storage) -> None:
         assert storage.sweep(now=datetime.now(UTC) + timedelta(days=365)) == ()
         begun.commit()
     assert content(storage, "v1/alive") == b"abc"
+
+
+# -- erasing
+
+
+def test_what_is_erased_is_gone_and_said_to_be(place: Place) -> None:
+    upload(place.storage, "v1/a/gone.odb", b"data")
+    upload(place.storage, "v1/a/gone.odb2", b"a neighbour whose key begins alike")
+    assert place.storage.held("v1/a/gone.odb") is None
+    assert place.storage.erase("v1/a/gone.odb").result is Erasure.DELETED
+    with pytest.raises(StoreError):
+        place.storage.stat("v1/a/gone.odb")
+    assert place.storage.erase("v1/a/gone.odb").result is Erasure.MISSING
+    assert place.storage.held("v1/a/gone.odb") is None
+    assert [info.key for info in place.storage.list()] == ["v1/a/gone.odb2"]
+
+
+@pytest.mark.parametrize("key", ["", "../x", "v1//x", "/x"])
+def test_keys_that_are_none_are_not_erased(place: Place, key: str) -> None:
+    for verb in (place.storage.erase, place.storage.held):
+        with pytest.raises(StoreError) as caught:
+            verb(key)
+        assert caught.value.code == "store.bad-key"

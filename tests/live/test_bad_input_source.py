@@ -45,12 +45,12 @@ def urls(shop: Shop) -> dict[str, tuple[str, int, str, str]]:
     user = parts.username
     supabase = "postgresql://postgres.abcd:S3cretPw@aws-0-eu-west-1.pooler.supabase.com"
     return {
-        "unknown host": ("postgresql://u:S3cretPw@no-such-host.invalid/db", 20, "pg.unknown-host", "host name"),
+        "unknown host": ("postgresql://u:S3cretPw@no-such-host.invalid/db", 20, "pg.unknown-host", "host"),
         "refused": (f"postgresql://u:S3cretPw@127.0.0.1:{closed_port()}/db", 20, "pg.unreachable", "port"),
         "no socket": ("postgresql://u:S3cretPw@/db?host=/nonexistent", 20, "pg.unreachable", "host"),
         "wrong password": (f"postgresql://{user}:S3cretPw@{at}{parts.path}", 20, "pg.auth", "password"),
         "no such role": (f"postgresql://nosuch:S3cretPw@{at}{parts.path}", 20, "pg.auth", "password"),
-        "no such database": (shop.reader_url + "x", 20, "pg.no-database", "database name"),
+        "no such database": (shop.reader_url + "x", 20, "pg.no-database", "pg_database"),
         "supabase transaction pooler": (supabase + ":6543/postgres", 20, "pg.pooler", "5432"),
         "neon pooler": (
             "postgresql://u:S3cretPw@ep-cool-name-12345-pooler.eu-central-1.aws.neon.tech/db",

@@ -1,4 +1,7 @@
-"""Databases that attack whoever restores them, drilled for real: nothing runs outside, nothing goes out."""
+"""Databases that attack whoever restores them, many at once: nothing runs outside, nothing goes out.
+
+``test_hostile_groups`` has each of them alone.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,8 @@ import pytest
 
 from engine.model.views import DrillView
 from engine.postgres.tools import Toolset
-from tests.fixtures.fire import Field, settings, working
-from tests.fixtures.hostile import DORMANT, ENDLESS, HOSTILE, Hostile
+from tests.fixtures.fire import Field, working
+from tests.fixtures.hostile import DORMANT, HOSTILE, Hostile
 
 
 @contextmanager
@@ -42,21 +45,17 @@ def listener() -> Iterator[tuple[int, list[object]]]:
         thread.join(5)
 
 
-def attacked(field: Field, sources: list[Hostile], config: str = "") -> DrillView:
+def attacked(field: Field, sources: list[Hostile]) -> DrillView:
     """Checkpoint and drill of one database with all of these in it; asserts what holds for every one."""
     marker = Path("/tmp") / f"odb-canary-{uuid4().hex}"
-    if config:
-        settings(field.place, config)
     with listener() as (port, came), psycopg.connect(field.url, autocommit=True) as conn:
         conn.execute("SET hostile.off = '1'")
         for statement in (s for source in sources for s in source.sql):
             conn.execute(statement.replace("{marker}", str(marker)).replace("{port}", str(port)).encode())
-        with field.place.engine() as engine:
-            mine = Field(field.place, engine, field.url, field.canary)
-            mine.connect_through()
-            with working(mine):
-                attempt = mine.checkpoint()
-            mine.assert_clean()
+        field.connect_through()
+        with working(field):
+            attempt = field.checkpoint()
+        field.assert_clean()
         assert came == []
     assert not marker.exists()
     assert attempt.drill is not None, attempt.job.error
@@ -123,48 +122,3 @@ def test_what_sleeps_is_proven_and_what_is_not_exercised_named(field: Field) -> 
     assert drill.verdict == "PROVEN WITH SKIPS", said
     assert unnamed(drill, list(DORMANT.values())) == []
     assert all(t.equal for t in drill.tables)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(ENDLESS))
-def test_limits_hold(field: Field, name: str) -> None:
-    drill = attacked(field, [ENDLESS[name]], "[drill]\nstatement_timeout_s = 1\n")
-    assert drill.verdict in ("FAILED", "COULD NOT VERIFY"), words(drill)
-    if drill.verdict == "FAILED":
-        assert unnamed(drill, [ENDLESS[name]]) == []
-
-
-@pytest.mark.slow
-def test_a_dump_that_fills_the_disk_is_ended_by_its_quota(field: Field) -> None:
-    filler = Hostile(
-        (
-            "CREATE TABLE victim (t text)",
-            "CREATE FUNCTION fill(int) RETURNS bool LANGUAGE plpgsql AS $a$ BEGIN"
-            " IF coalesce(current_setting('hostile.off', true), '') = '1' THEN RETURN true; END IF;"
-            " CREATE TABLE IF NOT EXISTS public.heap (t text); ALTER TABLE public.heap ALTER t SET STORAGE PLAIN; LOOP"
-            " INSERT INTO public.heap SELECT repeat('x', 7000) FROM generate_series(1, 100); END LOOP; END $a$",
-            "CREATE TABLE h_fill (i int CHECK (public.fill(i)))",
-            "INSERT INTO h_fill VALUES (1)",
-        )
-    )
-    drill = attacked(field, [filler], f"[drill]\nmax_scratch_bytes = {300 << 20}\n")
-    assert drill.verdict == "COULD NOT VERIFY", words(drill)
-    assert drill.failures[0].code == "drill.disk"
-    assert "max_scratch_bytes" in drill.failures[0].message
-
-
-@pytest.mark.slow
-def test_a_memory_eater_hurts_only_itself(field: Field) -> None:
-    eater = Hostile(
-        (
-            "CREATE FUNCTION eat(int) RETURNS bool LANGUAGE plpgsql AS $a$ DECLARE a text[] := '{}'; BEGIN"
-            " IF coalesce(current_setting('hostile.off', true), '') = '1' THEN RETURN true; END IF;"
-            " PERFORM pg_catalog.set_config('work_mem', '2147483647', true);"
-            " PERFORM pg_catalog.array_agg(repeat(n::text, 1000000)) FROM generate_series(1, 1000000) n;"
-            " RETURN true; END $a$",
-            "CREATE TABLE h_eat (i int CHECK (public.eat(i)))",
-            "INSERT INTO h_eat VALUES (1)",
-        )
-    )
-    drill = attacked(field, [eater], "[drill]\nstatement_timeout_s = 5\n")
-    assert drill.verdict in ("FAILED", "COULD NOT VERIFY"), words(drill)

@@ -172,7 +172,7 @@ def test_a_full_target_is_refused_and_clean_replaces(shop: Shop, snapshot: str, 
     assert counts(database) == {**ROWS, ("public", "other"): 1}, "what the snapshot does not hold stays"
     run(database, "CREATE VIEW leans AS SELECT name FROM customer")
     leaning = refused(shop, snapshot, database, "--clean")
-    assert "view on public.leans" in leaning["message"]
+    assert "view public.leans" in leaning["message"]
 
 
 @pytest.mark.slow

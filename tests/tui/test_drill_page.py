@@ -79,10 +79,10 @@ def test_a_running_drill(history: History, size: tuple[int, int]) -> None:
     drilling(history)
 
     async def scene(pilot: Pilot[None]) -> None:
-        await until_shown(pilot, "Drill of prod-api")
+        await until_shown(pilot, "✓ fetch, check, decrypt")
         text = screen_text(pilot)
+        assert "Drill of prod-api" in text
         assert "taken 13:02:10 · 412.3 MB" in text
-        assert "✓ fetch, check, decrypt" in text
         assert "● restore data and indexes" in text
         assert "█░" in text
         assert "50 %" in text

@@ -18,6 +18,7 @@ SCENES: dict[str, tuple[str, ...]] = {
     "ledger-filter": ("slash", *"warehouse"),
     "ledger-checkpoint": ("c",),
     "connections": ("2",),
+    "proving": ("2", "down", "o"),
     "snapshots": ("3",),
     "drill": ("4",),
     "reports": ("5",),
@@ -34,6 +35,9 @@ _PLACE = re.compile(r"/tmp/odb-\w{8}")
 @pytest.mark.parametrize("name", SCENES)
 def test_screen(history: History, name: str, size: tuple[int, int]) -> None:
     acme(history)
+    if name == "proving":
+        history.engine.checks.add("prod-api", "enough-orders", "SELECT count(*) FROM public.orders", ">=1000000")
+        history.engine.checks.add("prod-api", "no-orphans", "SELECT count(*) FROM auth.users WHERE id IS NULL", "0")
     shown: list[str] = []
 
     async def scene() -> None:
@@ -44,8 +48,13 @@ def test_screen(history: History, name: str, size: tuple[int, int]) -> None:
             shown.append(screen_text(pilot))
 
     asyncio.run(scene())
-    text = _PLACE.sub("/srv/offsitedb/11", _HASH.sub(lambda m: "f" * len(m[0]), shown[0])) + "\n"
-    path = GOLDEN / f"{name}-{size[0]}x{size[1]}.txt"
+    golden(f"{name}-{size[0]}x{size[1]}", shown[0])
+
+
+def golden(name: str, shown: str) -> None:
+    """Hold what is shown against the file of this name."""
+    text = _PLACE.sub("/srv/offsitedb/11", _HASH.sub(lambda m: "f" * len(m[0]), shown)) + "\n"
+    path = GOLDEN / f"{name}.txt"
     if os.environ.get("OFFSITEDB_GOLDEN") == "write":
         path.write_text(text)
     assert text == path.read_text()

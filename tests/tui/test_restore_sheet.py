@@ -67,7 +67,7 @@ def test_the_plan_is_shown_and_a_wrong_name_starts_nothing(
     shop: Shop, snapshot: str, database: str, size: tuple[int, int]
 ) -> None:
     async def scene(pilot: Pilot[None]) -> None:
-        assert shown(pilot) == {"string", "what", "parts", "sessions", "clean"}
+        assert shown(pilot) == {"string", "what", "parts", "sessions", "clean", "superuser"}
         await paste(pilot, database)
         await until_shown(pilot, "✓ postgres@127.0.0.1")
         assert password(database) not in screen_text(pilot)
@@ -157,3 +157,33 @@ def test_escape_stops_a_look_at_a_silent_server(shop: Shop, snapshot: str) -> No
             await until_shown(pilot, "stopped; nothing was changed")
 
         play(shop, scene)
+
+
+@pytest.mark.slow
+def test_a_table_with_a_comma_is_named_and_superusers_objects_are_asked_for(shop: Shop, database: str) -> None:
+    with psycopg.connect(shop.url, autocommit=True) as conn:
+        conn.execute('CREATE TABLE "odd, ""one""" (id int)')
+        conn.execute("CREATE FUNCTION root(float8) RETURNS float8 LANGUAGE internal IMMUTABLE AS 'dsqrt'")
+        conn.execute('ALTER TABLE "odd, ""one""" ADD root float8 GENERATED ALWAYS AS (root(id)) STORED')
+    shop.program.run("checkpoint", "shop", "--wait")
+
+    async def scene(pilot: Pilot[None]) -> None:
+        await paste(pilot, database)
+        await pilot.press("enter", "right", "right", "enter")
+        await write(pilot, 'public."odd, ""one"""')
+        await pilot.press("ctrl+t")
+        await until_shown(pilot, "nothing is left to restore")
+        await pilot.press("escape")
+        form = pilot.app.screen
+        assert isinstance(form, RestoreForm)
+        field(pilot, "superuser").take_focus()
+        await pilot.press("right", "ctrl+t")
+        await until_shown(pilot, "This can be restored")
+        plan = form.query_one("#plan", Lines).text
+        assert 'public.odd, "one"  0 rows' in plan
+        assert "✓ PROVEN" in plan
+
+    play(shop, scene)
+    with psycopg.connect(shop.url, autocommit=True) as conn:
+        conn.execute('DROP TABLE "odd, ""one"""')
+        conn.execute("DROP FUNCTION root")

@@ -60,15 +60,20 @@ def test_stepping_through_the_sections(history: History, size: tuple[int, int]) 
 
     async def scene(pilot: Pilot[None]) -> None:
         await until_shown(pilot, "used by 3 connections")
-        places = ["destinations", "key", "alerts", "workers", "tools", "look"]
+        places = ["destinations", "key", "alerts", "operators", "apikeys", "workers", "tools", "scratch", "look"]
         for place in [*places[1:], places[0]]:
             await pilot.press("right_square_bracket")
             await until(pilot, lambda place=place: place == section(pilot).PLACE, place)  # type: ignore[misc]
         for key in ("left", "right", "left_square_bracket"):
             await pilot.press(key)
         await until(pilot, lambda: section(pilot).PLACE == "look", "the last one")
-        await pilot.click("#sections", offset=(3, 0))
-        await until(pilot, lambda: section(pilot).PLACE == "destinations", "a click")
+        await pilot.click("#sections", offset=(0, 0))
+        await until(pilot, lambda: section(pilot).PLACE == "scratch", "a click on the mark of more")
+        await pilot.press("right_square_bracket", "right_square_bracket")
+        await until(pilot, lambda: section(pilot).PLACE == "destinations", "the first one again")
+        await pilot.click("#sections", offset=(20, 0))
+        await until(pilot, lambda: section(pilot).PLACE == "key", "a click on a name")
+        await pilot.press("left_square_bracket")
         for key in ("c", "d"):
             await pilot.press(key)
             await until_shown(pilot, f"then {key}: here is nothing")

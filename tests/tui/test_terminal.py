@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from engine import catalog as catalogs
-from engine.model import JobProgress, JobState
+from engine.model import JobProgress, JobState, Role
 from tests.fixtures.history import History, acme, new_history
+from tests.fixtures.people import password_of, people
 from tests.fixtures.terminal import Terminal, terminal
 
 SIZE = (80, 24)
@@ -157,3 +158,35 @@ def test_it_needs_a_terminal(lived: History) -> None:
     assert done.returncode == 2
     assert "Usage: offsitedb" in done.stderr
     assert not done.stdout
+
+
+@pytest.mark.slow
+def test_logging_in_and_locking_stay_within_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waiting for somebody costs nothing, a key little; what lies behind is not on the wire before the login."""
+    tmp_path.chmod(0o700)
+    monkeypatch.setenv("OFFSITEDB_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("OFFSITEDB_RUNTIME", str(tmp_path / "runtime"))
+    with new_history(tmp_path / "home") as made:
+        acme(made)
+        people(made.engine, alice=Role.ADMIN)
+        kind = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "XDG_RUNTIME_DIR": str(tmp_path)}
+        with terminal(made, environment(**kind), SIZE) as screen:
+            screen.until("under")
+            screen.listen(quiet_s=0.5)
+            assert screen.during(IDLE_S) == 0
+            for key in (*"alice", "\t", *password_of("alice")):
+                screen.press(key.encode())
+                assert screen.listen(quiet_s=0.1) <= KEY_BYTES, key
+            assert b"warehouse" not in screen.taken
+            screen.press(b"\r")
+            screen.until("warehouse")
+            screen.listen(quiet_s=1.0)
+            assert screen.during(IDLE_S) == 0
+            screen.press(b"\x0c")
+            assert 0 < screen.listen(quiet_s=0.5) <= KEY_BYTES
+            assert screen.during(IDLE_S) == 0
+            screen.press(password_of("alice").encode())
+            screen.listen(quiet_s=0.5)
+            screen.press(b"\r")
+            assert screen.during(5.0) <= KEY_BYTES
+            assert password_of("alice").encode() not in screen.taken

@@ -2,7 +2,8 @@
 
 A bucket is no tree: a key may be the beginning of another one here. Where the provider knows no conditional writes two
 that write one key at the same moment may both be told that they did; keys of artifacts are random, so nobody does.
-Deleting is done under the prune credential where there is one. Old versions that a bucket keeps are not ours to remove.
+Deleting is done under the prune credential where there is one. ``delete`` leaves old versions that a bucket keeps to
+it; ``erase`` removes them where it may.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from engine.model import BucketKey
 from engine.storage import trial
 from engine.storage.base import (
     CHUNK_BYTES,
+    Erased,
+    Held,
     ObjectInfo,
     StorageTest,
     TestStep,
@@ -31,6 +34,7 @@ from engine.storage.base import (
 from engine.storage.s3.address import BucketAddress, Timeouts
 from engine.storage.s3.bucket import Bucket, Head
 from engine.storage.s3.download import fetch
+from engine.storage.s3.erase import erase_object, look_up_lock
 from engine.storage.s3.once import Habits, put_object
 from engine.storage.s3.parts import md5_of, part_bytes_for
 from engine.storage.s3.upload import BucketUpload
@@ -136,6 +140,19 @@ class BucketStorage:
         if self._is_there(full):
             raise StoreError("store.io", f"{key} is still there after it was deleted", retry=True)
         return True
+
+    def erase(self, key: str) -> Erased:
+        validate_key(key)
+        return erase_object(self._bucket, self._prune or self._bucket, self._address.full(key))
+
+    def held(self, key: str) -> Held | None:
+        validate_key(key)
+        try:
+            return look_up_lock(self._bucket, self._prune or self._bucket, self._address.full(key))
+        except StoreError as e:
+            if e.code == "store.missing":
+                return None
+            raise
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         for found in self._bucket.list(self._address.full(prefix)):

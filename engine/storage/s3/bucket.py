@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from types_boto3_s3.type_defs import (
         CompletedPartTypeDef,
         CompleteMultipartUploadRequestTypeDef,
+        GetObjectLegalHoldRequestTypeDef,
         GetObjectRequestTypeDef,
+        GetObjectRetentionRequestTypeDef,
+        ObjectLockRetentionOutputTypeDef,
         PutObjectRequestTypeDef,
         UploadPartRequestTypeDef,
     )
@@ -50,6 +53,23 @@ class Head:
     size_bytes: int
     etag: str
     modified_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of an object, or (``marker``) the note that it was deleted. ``id`` is ``null`` without versioning."""
+
+    id: str
+    marker: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """What Object Lock holds: all empty where nothing does."""
+
+    mode: str
+    until: datetime | None
+    legal_hold: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +213,65 @@ class Bucket:
             answer = s3.delete_object(Bucket=self.address.bucket, Key=key)
         return bool(answer.get("DeleteMarker"))
 
+    def delete_version(self, key: str, version: str) -> None:
+        """Delete one version for good. Raises StoreError ``store.denied`` also where a lock holds it."""
+        with self._calling("DeleteObjectVersion", key) as s3:
+            s3.delete_object(Bucket=self.address.bucket, Key=key, VersionId=version)
+
+    def versions(self, key: str) -> tuple[Version, ...]:
+        """Every version and delete marker of one object, the newest first."""
+        found: tuple[Version, ...] = ()
+        with self._calling("ListObjectVersions", key) as s3:
+            pages = s3.get_paginator("list_object_versions").paginate(Bucket=self.address.bucket, Prefix=key)
+            for page in pages:
+                found += tuple(Version(v["VersionId"], False) for v in page.get("Versions", ()) if v["Key"] == key)
+                found += tuple(Version(v["VersionId"], True) for v in page.get("DeleteMarkers", ()) if v["Key"] == key)
+        return found
+
+    def lock(self, key: str, version: str | None = None) -> Lock:
+        """The Object Lock of an object, or of one version; none where the provider or the bucket has no locks.
+
+        Raises StoreError, ``store.denied`` where the key may not see locks.
+        """
+        kept, hold = self._kept(key, version), self._hold(key, version)
+        until = kept.get("RetainUntilDate")
+        return Lock(str(kept.get("Mode", "")).lower(), None if until is None else until.astimezone(UTC), hold)
+
+    def lock_of_head(self, key: str) -> Lock:
+        """What a HEAD of the object tells of its lock: nothing where the key may not see it."""
+        with self._calling("HeadObject", key) as s3:
+            found = s3.head_object(Bucket=self.address.bucket, Key=key)
+        told = "ObjectLockRetainUntilDate" in found
+        return Lock(
+            str(found.get("ObjectLockMode", "")).lower(),
+            found["ObjectLockRetainUntilDate"].astimezone(UTC) if told else None,
+            found.get("ObjectLockLegalHoldStatus") == "ON",
+        )
+
+    def _kept(self, key: str, version: str | None) -> ObjectLockRetentionOutputTypeDef:
+        request: GetObjectRetentionRequestTypeDef = {"Bucket": self.address.bucket, "Key": key}
+        if version is not None:
+            request["VersionId"] = version
+        try:
+            with self._calling("GetObjectRetention", key) as s3:
+                return s3.get_object_retention(**request).get("Retention", {})
+        except StoreError as e:
+            if not _no_locks(e):
+                raise
+        return {}
+
+    def _hold(self, key: str, version: str | None) -> bool:
+        request: GetObjectLegalHoldRequestTypeDef = {"Bucket": self.address.bucket, "Key": key}
+        if version is not None:
+            request["VersionId"] = version
+        try:
+            with self._calling("GetObjectLegalHold", key) as s3:
+                return s3.get_object_legal_hold(**request).get("LegalHold", {}).get("Status") == "ON"
+        except StoreError as e:
+            if not _no_locks(e):
+                raise
+        return False
+
     def unfinished(self, prefix: str) -> Iterator[Begun]:
         """The uploads whose keys begin with ``prefix`` that were begun and not ended."""
         with self._calling("ListMultipartUploads", prefix) as s3:
@@ -263,6 +342,12 @@ class Bucket:
                 refuse_forbidden_addresses(self.address)
                 self._made = _make_client(self.address, self._key, self._timeouts)
             return self._made
+
+
+def _no_locks(error: StoreError) -> bool:
+    """Whether an answer to a question about locks means that there are none: providers say so in many ways."""
+    unknown = error.code == "store.io" and error.context.get("status") in (400, 405, 501)
+    return unknown or error.code == "store.missing"
 
 
 def _make_client(address: BucketAddress, key: BucketKey, timeouts: Timeouts) -> S3Client:

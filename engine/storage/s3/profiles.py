@@ -72,7 +72,8 @@ PROFILES = {
             None,
             path_style=True,
             rights="B2 has no policies: make an application key for this bucket and prefix with the capabilities "
-            "listBuckets, listFiles, readFiles and writeFiles; the prune credential has deleteFiles as well.",
+            "listBuckets, listFiles, readFiles and writeFiles; the prune credential has deleteFiles, listFiles, "
+            "readFileRetentions and readFileLegalHolds.",
         ),
         Profile("wasabi", "Wasabi", "https://s3.{region}.wasabisys.com", "us-east-1", path_style=True),
         Profile("scaleway", "Scaleway", "https://s3.{region}.scw.cloud", "fr-par", path_style=True, max_parts=1_000),

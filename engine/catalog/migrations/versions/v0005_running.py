@@ -18,6 +18,7 @@ def upgrade() -> None:
     """Everything new is empty: nothing is scheduled, everything is kept, and nobody has to log in."""
     op.add_column("connections", sa.Column("worker_label", sa.Text(), nullable=True))
     op.add_column("workers", sa.Column("labels", sa.Text(), nullable=False, server_default=sa.text("''")))
+    op.add_column("workers", sa.Column("place", sa.Text(), nullable=True))
     op.add_column("jobs", sa.Column("with_drill", sa.Boolean(), nullable=False, server_default=sa.true()))
     op.add_column("jobs", sa.Column("requested_by", sa.Text(), nullable=True))
     _schedules()
