@@ -149,24 +149,3 @@ def test_three_days_with_a_clock_change_and_an_outage() -> None:
     assert found[SlotOutcome.STARTED] > 100
     assert found[SlotOutcome.MISSED] > 8
     assert onlooker.looks
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_thirty_days_of_two_hundred_connections() -> None:
-    begin = datetime(2026, 10, 12, 11, 10, tzinfo=UTC)
-    made = tuple(plans(200, hourly=4, every_six=16))
-    outages = [
-        (begin + 2 * DAY, begin + 2 * DAY + 5 * HOUR),
-        (datetime(2026, 10, 24, 23, 30, tzinfo=UTC), datetime(2026, 10, 25, 4, 15, tzinfo=UTC)),  # Berlin's clocks
-        (begin + 20 * DAY, begin + 22 * DAY + 3 * HOUR),
-    ]
-    with simulation(30, begin) as world:
-        onlooker = lived(world, made, 30, outages)
-        found = check(world, made)
-        verdicts = Counter(a.verdict for a in world.attempts)
-    assert found[SlotOutcome.STARTED] > 8_000
-    assert found[SlotOutcome.MISSED] > 300
-    assert found[SlotOutcome.OVERLAPPED] > 20
-    assert all(verdicts[verdict] > 50 for verdict in (None, *list(verdicts)[:2]))
-    assert onlooker.overdue > 20, "two days without a worker are told"
