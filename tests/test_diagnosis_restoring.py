@@ -83,7 +83,7 @@ TARGET = [
     ("lock", "deadlock detected", "holds what the restore needs", "pg_blocking_pids"),
     ("locks", "out of shared memory", "more locks here than the target has", "--jobs 2"),
     ("memory", "out of memory", "the target ran out of memory", "ALTER ROLE app SET maintenance_work_mem"),
-    ("locale", 'could not create locale "xx_XX.utf8": No such file', "does not have a locale", "locale-gen"),
+    ("locale", 'could not create locale "xx_XX.utf8": No such file', "does not have a locale", "localedef"),
     ("excluded", 'type "secret.mood" does not exist', "neither in what is restored nor at the target", "--table"),
     (
         "disk",

@@ -56,6 +56,7 @@ def test_rows_are_written_changed_and_begun_anew(filled: Catalog) -> None:
     assert _read(filled) == {("auth", "users"): USERS}
 
 
+@pytest.mark.slow
 def test_many_tables_at_once(filled: Catalog) -> None:
     held = _running(filled)
     many = [TableRows("public", f"t{n}", n, True) for n in range(10_001)]

@@ -73,6 +73,7 @@ def blocked(shop: Shop, program: Program, code: str) -> str:
     return job
 
 
+@pytest.mark.slow
 def test_absent_keyring_blocks_and_a_worker_goes_on(shop: Shop) -> None:
     program = shop.program
     no_bus = {k: v for k, v in program.environment.items() if k != "DBUS_SESSION_BUS_ADDRESS"}

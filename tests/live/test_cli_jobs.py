@@ -163,6 +163,7 @@ def test_what_is_not_there(shop: Shop) -> None:
         assert missing.error(2)["code"] == "config.not-found"
 
 
+@pytest.mark.slow
 def test_waiting_has_an_end(shop: Shop) -> None:
     said = shop.program.run("checkpoint", "shop", "--wait", "--timeout", "0", "--json")
     error = said.error(75)

@@ -124,6 +124,7 @@ def _took(field: Field, job_id: str, family: list[Process]) -> Attempt:
     return attempt
 
 
+@pytest.mark.slow
 def test_cancel_during_a_dump(field: Field) -> None:
     with dumping(field) as (job_id, worker, _):
         attempt = _took(field, job_id, descendants(worker))

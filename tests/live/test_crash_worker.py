@@ -75,6 +75,7 @@ def test_killed_in_the_middle_of_a_dump(armed: Field) -> None:
         assert_proven_again(settled(armed, job_id))
 
 
+@pytest.mark.slow
 def test_killed_between_the_artifact_and_its_registration(armed: Field) -> None:
     fill(armed)
     with throttled(armed, 1_500_000.0), running_worker(armed.place) as worker:

@@ -115,6 +115,7 @@ def test_a_table_comes_alone(shop: Shop, snapshot: str, database: str) -> None:
     assert "1 of 1 tables equal" in said.out
 
 
+@pytest.mark.slow
 def test_what_is_wrong_with_a_request_is_said_before_anything(shop: Shop, snapshot: str, database: str) -> None:
     near = refused(shop, snapshot, database, "--table", "sales.invoise")
     assert near["code"] == "config.not-found"

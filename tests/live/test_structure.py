@@ -264,6 +264,7 @@ def test_what_could_not_be_read_at_the_source_is_a_skip_that_says_why(
         assert structure_line(drill) == (f"not compared: {why}", Tone.WARN)
 
 
+@pytest.mark.slow
 def test_a_copy_that_cannot_be_read_says_why(database: str) -> None:
     """A server that gives up after a millisecond."""
     with psycopg.connect(database, autocommit=True) as conn:

@@ -118,6 +118,7 @@ def test_rights_that_go_while_we_wait_are_planned_again(filled: Field, statement
         filled.sql(f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
 
+@pytest.mark.slow
 def test_a_truncate_that_never_pauses_is_never_a_false_proof(filled: Field) -> None:
     """Each transaction leaves 100 rows: whoever sees another number sees a table that nobody ever saw."""
     filled.sql("TRUNCATE t", "INSERT INTO t SELECT n, 'x' FROM generate_series(1, 100) n")
@@ -164,6 +165,7 @@ def test_a_lock_that_cannot_be_had_names_who_holds_it(filled: Field) -> None:
         fresh.assert_clean()
 
 
+@pytest.mark.slow
 def test_timeouts_of_the_role_do_not_end_the_exporter(filled: Field) -> None:
     """Half a second of everything, and a dump that takes longer (F8)."""
     role = f"hasty_{filled.canary[-8:]}"

@@ -71,6 +71,7 @@ def test_idle_costs_nothing_and_a_key_press_little(lived: History, kind: dict[st
             assert cost <= KEY_BYTES, (key, cost)
 
 
+@pytest.mark.slow
 def test_a_running_drill_stays_within_its_budget(lived: History) -> None:
     """Ten reports a second apart, as a worker makes them, on the ledger and on the drill page."""
     late = lived.connection("late")
