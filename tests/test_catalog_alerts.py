@@ -145,11 +145,35 @@ def test_facts_of_jobs(filled: Catalog) -> None:
     ended("j4", 4, JobState.BLOCKED, connection_id="c2")
     with filled.read() as tx:
         found = catalogs.alert_facts.newest_ended(tx)
-        assert {c: [(j.id, j.failed) for j in jobs] for c, jobs in found.items()} == {"c1": [("j2", False)]}
+        assert found == {}, "the checkpoint after the one that failed has a snapshot, and no drill to speak of"
         assert catalogs.alert_facts.blocked(tx) == ["name-c2"]
         assert catalogs.alert_facts.work_since(tx) == NOW + timedelta(minutes=4)
         assert catalogs.alert_facts.last_heard(tx) is None
         assert catalogs.alert_facts.last_begun(tx) is None
+
+
+def test_a_snapshot_that_was_spared_the_drill_does_not_make_up_for_a_failed_one(filled: Catalog) -> None:
+    def ended(id_: str, minutes: int, state: JobState, snapshot_id: str | None, drill_id: str | None = None) -> None:
+        at = NOW + timedelta(minutes=minutes)
+        with filled.write() as tx:
+            made = replace(job(id_, at=at), state=state, finished_at=at, snapshot_id=snapshot_id, drill_id=drill_id)
+            catalogs.jobs.create(tx, made)
+
+    def said() -> list[tuple[str, bool]]:
+        with filled.read() as tx:
+            return [(j.id, j.failed) for j in catalogs.alert_facts.newest_ended(tx).get("c1", [])]
+
+    with filled.write() as tx:
+        for n, verdict in ((1, Verdict.FAILED), (2, Verdict.PROVEN)):
+            catalogs.snapshots.add(tx, snapshot(f"s{n}", seq=n))
+            catalogs.drills.add(tx, drill(f"r{n}", f"s{n}", verdict))
+    ended("j1", 1, JobState.FAILED, "s1", "r1")
+    ended("j2", 2, JobState.SUCCEEDED, "s2")
+    assert said() == [("j1", True)]
+    ended("j3", 3, JobState.FAILED, None)
+    assert said() == [("j3", True), ("j1", True)]
+    ended("j4", 4, JobState.SUCCEEDED, "s2", "r2")
+    assert said() == [("j4", False)]
 
 
 def test_the_two_newest_proven(filled: Catalog) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import ColumnElement, Row, and_, func, or_, select
 
 from engine.catalog.schema import connections, drills, jobs, snapshots, workers
 from engine.catalog.schema_running import schedules
@@ -34,11 +34,26 @@ class EndedJob:
 
 
 def newest_ended(tx: Tx) -> dict[str, list[EndedJob]]:
-    """The newest checkpoint and the newest drill that came to an end, by connection id, of connections in use.
+    """By connection id, of connections in use: the newest checkpoint where it came to no snapshot, and the newest
+    checkpoint and drill that were to prove one. A snapshot that a policy spared the drill says nothing of proof.
+    """
+    checkpoint = jobs.c.kind == JobKind.CHECKPOINT.value
+    tried = or_(
+        jobs.c.drill_id.is_not(None), and_(jobs.c.state == JobState.FAILED.value, jobs.c.snapshot_id.is_not(None))
+    )
+    nothing = [row for row in _newest(tx, checkpoint) if row.state == JobState.FAILED.value and row.snapshot_id is None]
+    by_connection: dict[str, list[EndedJob]] = {}
+    for row in (*nothing, *_newest(tx, tried)):
+        by_connection.setdefault(row.connection_id, []).append(_ended(row))
+    return by_connection
+
+
+def _newest(tx: Tx, which: ColumnElement[bool]) -> list[Row[Any]]:
+    """The newest ended job of each connection and kind.
 
     One pass over the jobs: a search for each connection reads all of them where it has no job of a kind.
     """
-    ended = (jobs.c.state.in_(_ENDED), jobs.c.kind.in_([JobKind.CHECKPOINT.value, JobKind.DRILL.value]))
+    ended = (jobs.c.state.in_(_ENDED), jobs.c.kind.in_([JobKind.CHECKPOINT.value, JobKind.DRILL.value]), which)
     newest = (
         select(jobs.c.connection_id, jobs.c.kind, func.max(jobs.c.created_at).label("at"))
         .where(*ended)
@@ -58,10 +73,7 @@ def newest_ended(tx: Tx) -> dict[str, list[EndedJob]]:
         .order_by(jobs.c.id)
     )
     found = {(row.connection_id, row.kind): row for row in tx.rows(query)}  # of several at one instant the last id
-    by_connection: dict[str, list[EndedJob]] = {}
-    for (connection_id, _), row in found.items():
-        by_connection.setdefault(connection_id, []).append(_ended(row))
-    return by_connection
+    return list(found.values())
 
 
 def two_newest_proven(tx: Tx) -> dict[str, list[str]]:

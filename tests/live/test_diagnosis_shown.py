@@ -64,7 +64,7 @@ def test_f32_a_failed_drill_is_explained_wherever_it_is_shown(source: Source, pr
         assert "uses a name without its schema (stock)" in text
         assert "`ALTER FUNCTION public.total() SET search_path = ware, pg_temp;`" in text
     failures = program.run("receipt", "shop@latest", "--json").document()["attempt"]["drill"]["failures"]
-    assert {f["code"] for f in failures} == {"drill.restore"}
+    assert {f["code"] for f in failures} == {"drill.restore", "drill.structure"}
     assert any(DOUBLE in f["hint"] for f in failures)
 
 
