@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -91,15 +91,17 @@ class Month:
         self.read = len(self.world.attempts)
 
 
-def live(world: Simulation, made: tuple[Plan, ...], receiver: Receiver, days: int, outages: list[Span]) -> Month:
+def live(
+    world: Simulation, made: tuple[Plan, ...], receiver: Receiver, days: int, outages: list[Span], look: timedelta
+) -> Month:
     world.connect(made)
     for plan in made:
         world.engine.retention.set(plan.name, POLICY)
     world.engine.alerts.add("ops", ChannelKind.WEBHOOK, receiver.url, allow_private=True)
     month, onlooker = Month(world, made), Onlooker(world, made)
     world.every(7 * HOUR, onlooker.look, also_in_outages=True)
-    world.every(12 * HOUR, month.prune)
-    world.every(3 * HOUR, month.alert)
+    world.every(DAY, month.prune)
+    world.every(look, month.alert)
     world.every(DAY, month.floor, also_in_outages=True)
     world.run(world.begin + days * DAY, outages)
     month.alert()
@@ -135,7 +137,7 @@ def test_nine_days_of_a_few(receiver: Receiver) -> None:
     begin = datetime(2026, 10, 20, 11, 10, tzinfo=UTC)
     made = tuple(plans(6, hourly=1, every_six=2))
     with simulation(3, begin) as world:
-        month = live(world, made, receiver, 9, [(begin + 34 * HOUR, begin + 49 * HOUR)])
+        month = live(world, made, receiver, 9, [(begin + 34 * HOUR, begin + 49 * HOUR)], 3 * HOUR)
         found = check(world, made)
         kinds = check_told(world, receiver, month)
         removed = check_kept(world)
@@ -157,7 +159,7 @@ def test_thirty_days_of_two_hundred_connections(receiver: Receiver) -> None:
         (begin + 20 * DAY, begin + 22 * DAY + 3 * HOUR),
     ]
     with simulation(30, begin) as world:
-        month = live(world, made, receiver, 30, outages)
+        month = live(world, made, receiver, 30, outages, 6 * HOUR)
         found = check(world, made)
         kinds = check_told(world, receiver, month)
         removed = check_kept(world)
