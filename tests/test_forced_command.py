@@ -15,7 +15,7 @@ REFUSED = (
     *("sh", "bash -i", "/bin/sh -c id", "sftp-server", "/usr/lib/openssh/sftp-server", "internal-sftp", "scp -t /tmp"),
     *("worker", "demo", "init", "login", "logout", "postgres install 17", "key install-systemd --print-key"),
     *("key restore", "key", "--install-completion", "ledger2", "-h", "'unclosed", "$(id)", "`id`", ";id", "| sh"),
-    *("snapshot download x -o /root/.ssh/rc", "snapshot download x --output=/tmp/x", "snapshot download x -o/tmp/x"),
+    *("snapshot download x -o /home/x/.ssh/rc", "snapshot download x --output=/tmp/x", "snapshot download x -o/tmp/x"),
     *("snapshot download x -fo /tmp/x", "receipt x --output /tmp/x", "receipt x -o /tmp/x", "rsync --server ."),
     *("destination add x --folder /etc/cron.d", "destination add x --folder=/etc", "destination edit x --ca-file /x"),
     *(

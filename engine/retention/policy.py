@@ -10,7 +10,10 @@ _MOST = 100_000
 _LONGEST_S = 36_500 * DAY_S
 _TAGS = 50
 _UNITS = ((DAY_S, "day"), (3600.0, "hour"), (60.0, "minute"))
-_KEEPS = "Give at least one of --keep-last, --keep-hourly, --keep-daily, --keep-weekly, --keep-monthly, --keep-yearly, --keep-within."  # noqa: E501
+_KEEPS = (
+    "Give at least one of --keep-last, --keep-hourly, --keep-daily, --keep-weekly, --keep-monthly, --keep-yearly,"
+    " --keep-within."
+)
 
 
 def check_policy(policy: RetentionPolicy) -> None:

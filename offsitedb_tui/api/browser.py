@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from http.cookies import SimpleCookie
+from http.cookies import CookieError, SimpleCookie
 from typing import Protocol
 from urllib.parse import parse_qs, urlsplit
 
@@ -180,7 +180,7 @@ def _token(request: Request) -> str | None:
     cookies = SimpleCookie()
     try:
         cookies.load(request.headers.get("cookie", "")[:4096])
-    except Exception:  # noqa: BLE001 - whatever a client calls a cookie
+    except CookieError:
         return None
     morsel = cookies.get(COOKIE)
     return morsel.value if morsel is not None and _TOKEN.fullmatch(morsel.value) else None
