@@ -22,6 +22,7 @@ from engine.service.connections import check_name
 from engine.service.durations import duration_text, parse_duration
 from engine.service.postgres import grant_recipe
 from screens import present_connections as words
+from screens.forms.address import say_address
 from screens.forms.form import Form, FormBody, button
 from screens.forms.text import TextSheet
 from screens.phrase import Phrase, Tone
@@ -136,23 +137,12 @@ class ConnectionForm(Form[str | None]):
 
     @on(Text.Changed)
     def _typed(self, event: Text.Changed) -> None:
-        if event.input is self.field("string").control:
-            self._understand(event.value)
-
-    def _understand(self, text: str) -> None:
-        """Say what the string says so far."""
         field = self.field("string")
-        if not text.strip():
-            field.say()
+        if event.input is not field.control:
             return
-        try:
-            address = self.engine.connections.read(text)
-        except ConfigError as e:
-            field.say(Phrase("… ", Tone.DIM) + Phrase(e.message, Tone.DIM))
-            return
-        notes = (Phrase("i ", Tone.BUSY) + Phrase(note, Tone.DIM) for note in address.notes)
-        field.say(Phrase("✓ ", Tone.GOOD) + words.address_phrase(address), *notes)
-        self.suggest(words.suggested_name(address.address))
+        address = say_address(field, self.engine.connections.read, notes=True)
+        if address is not None:
+            self.suggest(words.suggested_name(address.address))
 
     def suggest(self, name: str) -> None:
         """The database's name as the connection's, as long as nobody typed another."""

@@ -17,7 +17,7 @@ from engine.errors import ConfigError, OffsiteError
 from engine.model.restoring import Parts, RestoreOptions, TargetPlan
 from engine.model.views import JobView
 from engine.service import CancelToken
-from screens import present_connections
+from screens.forms.address import say_address
 from screens.forms.form import Form, FormBody, button
 from screens.names import NAMES_NOTE, read_names
 from screens.phrase import Phrase, Tone
@@ -102,19 +102,9 @@ class RestoreForm(Form[str | None]):
 
     @on(Text.Changed)
     def _typed(self, event: Text.Changed) -> None:
-        """Say what the string says so far."""
         field = self.field("string")
-        if event.input is not field.control:
-            return
-        if not field.text:
-            field.say()
-            return
-        try:
-            address = self.engine.restores.read(field.text)
-        except ConfigError as e:
-            field.say(Phrase("… ", Tone.DIM) + Phrase(e.message, Tone.DIM))
-            return
-        field.say(Phrase("✓ ", Tone.GOOD) + present_connections.address_phrase(address))
+        if event.input is field.control:
+            say_address(field, self.engine.restores.read)
 
     # the plan
 

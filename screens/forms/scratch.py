@@ -12,7 +12,7 @@ from textual.containers import Horizontal
 from engine.errors import ConfigError, OffsiteError
 from engine.model.views import ScratchServerView
 from engine.service.connections import check_name
-from screens import present_connections
+from screens.forms.address import say_address
 from screens.forms.form import Form, FormBody, button
 from screens.phrase import Phrase, Tone
 from screens.widgets.fields import Field, Secret, Text
@@ -50,19 +50,9 @@ class AddScratch(Form[str | None]):
 
     @on(Text.Changed)
     def _typed(self, event: Text.Changed) -> None:
-        """Say what the string says so far."""
         field = self.field("string")
-        if event.input is not field.control:
-            return
-        if not field.text:
-            field.say()
-            return
-        try:
-            address = self.engine.connections.read(field.text)
-        except ConfigError as e:
-            field.say(Phrase("… ", Tone.DIM) + Phrase(e.message, Tone.DIM))
-            return
-        field.say(Phrase("✓ ", Tone.GOOD) + present_connections.address_phrase(address))
+        if event.input is field.control:
+            say_address(field, self.engine.connections.read)
 
     def submit(self) -> None:
         text, name, door = self.field("string").text, self.field("name").text, self.engine.scratch
