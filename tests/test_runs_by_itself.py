@@ -48,6 +48,8 @@ class Month:
     """Connections whose newest checkpoint came to no snapshot."""
     unproven: set[str] = field(default_factory=set)
     """Connections whose newest drill proved nothing."""
+    told: set[str] = field(default_factory=set)
+    """Connections that were bad when alerts were looked at last."""
     opened: Counter[str] = field(default_factory=Counter)
     proven: dict[str, list[str]] = field(default_factory=dict)
     """By connection: proven snapshots, oldest first."""
@@ -59,10 +61,10 @@ class Month:
     def alert(self) -> None:
         self.world.duty("alerts")
         self.world.duty("deliveries")
-        before = self.nothing | self.unproven
         self._read()
         bad = self.nothing | self.unproven
-        self.opened.update(bad - before)
+        self.opened.update(bad - self.told)
+        self.told = bad
         overview = self.world.engine.watch.overview(limit=1)
         open_ = {kind: {i.name for i in overview.incidents if i.kind is kind} for kind in IncidentKind}
         assert open_[IncidentKind.FAILED] == bad

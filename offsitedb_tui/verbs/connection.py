@@ -193,10 +193,11 @@ def preflight(name: str, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def remove(name: str) -> None:
+def remove(name: str, as_json: AsJson = False) -> None:
     """Forget a connection string. Its snapshots and receipts stay."""
-    with speaking(as_json=False) as talk, open_engine() as engine:
+    with speaking(as_json=as_json) as talk, open_engine() as engine:
         engine.connections.remove(name)
+        talk.document({"removed": name})
         talk.say(f"connection {name} is forgotten; its snapshots and receipts stay")
 
 

@@ -152,10 +152,11 @@ def policy(
 
 
 @app.command()
-def remove(name: str) -> None:
+def remove(name: str, as_json: AsJson = False) -> None:
     """Forget a destination. Nothing that lies there is touched."""
-    with speaking(as_json=False) as talk, open_engine() as engine:
+    with speaking(as_json=as_json) as talk, open_engine() as engine:
         engine.destinations.remove(name)
+        talk.document({"removed": name})
         talk.say(f"destination {name} is forgotten; what lies there was not touched")
 
 

@@ -53,10 +53,11 @@ def try_out(name: str, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def remove(name: str) -> None:
+def remove(name: str, as_json: AsJson = False) -> None:
     """Forget a server's connection string."""
-    with speaking(as_json=False) as talk, open_engine() as engine:
+    with speaking(as_json=as_json) as talk, open_engine() as engine:
         engine.scratch.remove(name)
+        talk.document({"removed": name})
         talk.say(f"scratch server {name} is forgotten")
 
 

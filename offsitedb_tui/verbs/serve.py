@@ -10,6 +10,7 @@ import typer
 
 from engine.errors import ConfigError
 from offsitedb_tui.opening import open_engine
+from offsitedb_tui.options import AsJson
 from offsitedb_tui.output import speaking
 
 
@@ -25,12 +26,13 @@ def serve(
         Path | None, typer.Option("--cert", metavar="FILE", help="The certificate with its chain, PEM.")
     ] = None,
     key: Annotated[Path | None, typer.Option("--key", metavar="FILE", help="The certificate's key, PEM.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Answer the checkpoint API until stopped. Beyond this machine it needs a certificate; every caller needs a key.
 
     It queues jobs and runs none: a worker does (`offsitedb worker`). SIGTERM stops it; checkpoints go on.
     """
-    with speaking(as_json=False) as talk:
+    with speaking(as_json=as_json) as talk:
         from offsitedb_tui.api import listening  # late: a web server is loaded where one is wanted
         from offsitedb_tui.api.server import serve as run
 
@@ -49,8 +51,13 @@ def serve(
                 if unix is not None
                 else listening.listen_tcp(listen or listening.DEFAULT, tls)
             )
+
+            def ready() -> None:
+                talk.document({"listening": place.where})
+                talk.say(f"listening on {place.where}; stop it with Ctrl-C or SIGTERM")
+
             try:
-                run(engine, place, lambda: talk.say(f"listening on {place.where}; stop it with Ctrl-C or SIGTERM"))
+                run(engine, place, ready)
             finally:
                 place.close()
             talk.say("stopped; checkpoints that were asked for go on")

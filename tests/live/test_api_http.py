@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import ssl
@@ -305,6 +306,13 @@ def _closed(sock: socket.socket) -> bool:
 
 
 @pytest.mark.slow
+def test_where_it_listens_is_the_one_document_on_stdout(front: Front) -> None:
+    with serving(front.environment, "--json") as served:
+        assert served.stop() == 0
+        assert served.process.stdout is not None
+        assert json.loads(served.process.stdout.read()) == {"listening": served.url}
+
+
 def test_a_stop_tells_those_who_wait_and_leaves_their_jobs(front: Front) -> None:
     with serving(front.environment) as served, served.client(front.key) as client, ThreadPoolExecutor(2) as pool:
         blocked = pool.submit(client.post, "/api/checkpoint", json={"database": "prod", "tag": "stop"})
