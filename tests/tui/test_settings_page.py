@@ -179,7 +179,7 @@ def test_the_key_its_code_and_systemd(history: History) -> None:
         await pilot.press("i")
         await until_shown(pilot, "systemd-creds encrypt")
         await pilot.press("y")
-        assert pilot.app.clipboard == history.engine.keys.systemd_install()
+        assert pilot.app.clipboard == history.engine.keys.systemd_install().text
         await pilot.press("i")
         await until_shown(pilot, "● there")
         for key in ("e", "f"):
