@@ -107,16 +107,8 @@ ENTRANCE = {
 
 INNER = {
     "alerts.duties",
-    *(
-        "connections.conninfo",
-        "jobs.queue",
-        "keys.duty",
-        "keys.installation",
-        "keys.open",
-        "keys.seal",
-        "keys.unseal",
-        "restores.restorer",
-    ),
+    *("connections.conninfo", "jobs.queue", "keys.duty", "keys.installation", "keys.open", "keys.seal"),
+    *("keys.unseal", "restores.restorer"),
     *(
         "requests.checkpoint",
         "requests.come_to",

@@ -2,8 +2,8 @@
 
 A rotation is one writing transaction: the new key lies in the keyring and was read back before it begins, and whatever
 is sealed (wherever the catalog declares a sealed column), the key-check record, the epoch and the recovery bundle
-change together in it. Killed before its commit, the old epoch is in use and a key lies in the keyring that nothing needs;
-killed after it, the new one is. Snapshots are not touched: they open with the epoch that they were taken under.
+change together in it. Killed before its commit, the old epoch is in use and a key that nothing needs lies in the
+keyring; killed after it, the new one is. Snapshots are not touched: they open with the epoch that they were taken under.
 """
 
 from __future__ import annotations
