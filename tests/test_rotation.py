@@ -142,8 +142,7 @@ def test_a_rotation(host: Host) -> None:
     after = host.engine.keys.installation()
     assert (done.from_kid, done.to_kid, done.epoch) == (before.kid, after.kid, 2)
     assert (done.fields, done.older_snapshots) == (len(host.vault.texts), 1)
-    assert any("key restore" in line for line in done.next)
-    assert any("install-systemd" in line for line in done.next)
+    assert ["install-systemd" in line for line in done.next] == [True]
     assert after.key_check != before.key_check
     assert (after.recovery_kid, after.recovery_public) == (before.recovery_kid, before.recovery_public)
     with host.engine.catalog.read() as tx:
@@ -233,6 +232,8 @@ def test_a_keyring_that_cannot_be_asked(host: Host, code: str) -> None:
     with pytest.raises(KeyAccessError) as caught:
         host.engine.keys.rotate()
     assert caught.value.code == code
+    assert host.engine.keys.status().state == code
+    assert states(host.engine) == {1: "current"}
     host.ring.fails.clear()
     assert set(host.ring.keys) == {1}
     host.unchanged()
@@ -246,6 +247,18 @@ def test_a_keyring_that_does_not_keep_it(host: Host, code: str) -> None:
     assert caught.value.code == code
     host.ring.fails.clear()
     host.unchanged()
+
+
+def test_a_keyring_that_is_read_only(host: Host) -> None:
+    with host.engine.catalog.write() as tx:
+        catalogs.installation.set_key_backend(tx, "systemd")
+    with pytest.raises(KeyAccessError, match="read-only") as caught:
+        host.engine.keys.rotate()
+    assert caught.value.code == "key.write-failed"
+    assert "key restore" in caught.value.hint
+    host.engine.keys.restore(host.vault.code.text)
+    assert host.engine.keys.rotate().backend == "kernel"
+    host.vault.check(host.engine)
 
 
 def test_a_host_that_lacks_an_epoch_does_not_rotate(host: Host) -> None:

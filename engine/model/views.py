@@ -205,7 +205,7 @@ class KeyEpoch:
     kid: str | None
     """None: this host does not hold it, and no event names it."""
     state: str
-    """``current``, ``older``, ``retired``, or ``absent``: not in this host's keyring."""
+    """``current``, ``older``, ``retired``, ``absent`` (from this keyring), ``unknown`` (it does not answer)."""
     since: datetime | None
     """When it became the current one."""
     snapshots: int

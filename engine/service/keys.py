@@ -84,7 +84,7 @@ class KeysFacet:
     def status(self) -> KeyStatus:
         """Where the key lives, whether it can be had, and its epochs. Never raises for the key's own state."""
         found = self.installation()
-        at_hand: tuple[MasterKey, ...] = ()
+        at_hand: tuple[MasterKey, ...] | None = None
         try:
             at_hand = self.open().epochs.at_hand()
             state, detail = "ok", "the key is there and it is the one that sealed this catalog"

@@ -3,7 +3,7 @@
 A rotation is one writing transaction: the new key lies in the keyring and was read back before it begins, and whatever
 is sealed (wherever the catalog declares a sealed column), the key-check record, the epoch and the recovery bundle
 change together in it. Killed before its commit, the old epoch is in use and a key that nothing needs lies in the
-keyring; killed after it, the new one is. Snapshots are not touched: they open with the epoch that they were taken under.
+keyring; killed after it, the new one is. Snapshots are not touched: each opens with the epoch it was taken under.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from engine import catalog as catalogs
 from engine.catalog import Tx
 from engine.errors import ConfigError, KeyAccessError
 from engine.evidence import chain
+from engine.keys.backends import kind_of
 from engine.keys.binding import show_kid
 from engine.keys.door import KeyStore
 from engine.keys.master import MasterKey
@@ -72,6 +73,7 @@ class Rotation:
         engine = self._engine
         with self._alone():
             found = engine.keys.installation()
+            _refuse_read_only(found.key_backend)
             keys = engine.keys.open()
             masters = keys.epochs.at_hand()
             with engine.catalog.read() as tx:
@@ -118,8 +120,9 @@ class Rotation:
             older = sum(n for kid, n in catalogs.snapshots.kids(tx).items() if kid != new.kid)
         left = []
         if found.key_backend == "kernel":
-            left.append("This keyring is emptied at every restart: run `offsitedb key install-systemd` again.")
-        left.append("Other hosts on this catalog need the new key, too: run `offsitedb key restore` on each of them.")
+            left.append("This keyring is emptied at every restart: `offsitedb key install-systemd` makes the key last.")
+        if self._engine.catalog.dialect != "sqlite":
+            left.append("Other hosts on this catalog need the new key: run `offsitedb key restore` on each of them.")
         return KeyRotated(found.kid, new.kid, new.epoch, found.key_backend, fields, older, tuple(left))
 
     # letting go
@@ -182,18 +185,22 @@ class Rotation:
 
     # looking
 
-    def epochs(self, found: Installation, at_hand: Sequence[MasterKey]) -> tuple[KeyEpoch, ...]:
-        """Every epoch, newest first. ``at_hand``: what this host holds."""
-        here = {master.epoch: master for master in at_hand}
+    def epochs(self, found: Installation, at_hand: Sequence[MasterKey] | None) -> tuple[KeyEpoch, ...]:
+        """Every epoch, newest first. ``at_hand``: what this host holds; None: the keyring could not be asked."""
+        here = {master.epoch: master for master in at_hand or ()}
         with self._engine.catalog.read() as tx:
             past, needs = _past(tx, found), _needs(tx)
+        past.kid[found.key_epoch] = found.kid
         told = []
         for epoch in range(found.key_epoch, 0, -1):
             kid = here[epoch].kid if epoch in here else past.kid.get(epoch)
             snapshots, fields = (needs.snapshots[kid], needs.fields[kid]) if kid is not None else (0, 0)
-            state = "older" if epoch in here else "retired" if epoch in past.retired else "absent"
             if epoch == found.key_epoch:
-                state = "current" if epoch in here else "absent"
+                state = "current"
+            elif epoch in past.retired:
+                state = "retired"
+            else:
+                state = "older" if epoch in here else "unknown" if at_hand is None else "absent"
             until = past.since.get(epoch + 1)
             why = _why(state, snapshots, fields, None if until is None else until + KEEP)
             told.append(KeyEpoch(epoch, kid, state, past.since.get(epoch), snapshots, fields, why))
@@ -283,6 +290,17 @@ def _refuse_without(tx: Tx, masters: Sequence[MasterKey]) -> None:
         )
 
 
+def _refuse_read_only(backend: str) -> None:
+    kind = kind_of(backend)
+    if kind is not None and not kind.writable:
+        raise KeyAccessError(
+            "key.write-failed",
+            f"the keyring {backend} is read-only and cannot be given a new key; nothing was changed",
+            hint="Run `offsitedb key restore` with the recovery code: it puts the key where it can be written. Then"
+            " rotate, and run `offsitedb key install-systemd` again.",
+        )
+
+
 def _next_key(store: KeyStore, catalog_id: str, masters: Sequence[MasterKey]) -> MasterKey:
     """The key of the next epoch: the one that a rotation which came to no end has left there, or a new one.
 
@@ -325,11 +343,11 @@ def _why(state: str, snapshots: int, fields: int, until: datetime | None) -> str
     if state == "current":
         return "seals whatever is written from now on"
     if state == "retired":
-        return "nothing needs it any more; it was removed"
+        return "needed by nothing, and removed"
     counted = [f"{n:,} {what}{'' if n == 1 else 's'}" for n, what in ((snapshots, "snapshot"), (fields, "field")) if n]
     if counted:
         return f"opens {' and '.join(counted)}"
-    if state == "absent":
+    if state in ("absent", "unknown"):
         return "nothing in this catalog needs it"
     return (
         f"nothing needs it any more; kept until {until:%Y-%m-%d}" if until is not None else "nothing needs it any more"
