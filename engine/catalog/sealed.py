@@ -6,6 +6,7 @@ value holds, and under which key, is the key room's business.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,7 @@ class Cell:
     value: str = field(repr=False)
 
 
+@functools.cache
 def places() -> frozenset[tuple[str, str]]:
     """Table and column of every cell that may hold a sealed value."""
     return frozenset((table.name, column.info[SEALED]) for table, column in _columns())
@@ -53,8 +55,9 @@ def replace(tx: Tx, cell: Cell, value: str) -> None:
     tx.change(update(table).where(_row_id(table) == cell.row_id).values({column.name: value}))
 
 
-def _columns() -> list[tuple[Table, Column[Any]]]:
-    return [(table, c) for table in metadata.sorted_tables for c in table.columns if SEALED in c.info]
+@functools.cache
+def _columns() -> tuple[tuple[Table, Column[Any]], ...]:
+    return tuple((table, c) for table in metadata.sorted_tables for c in table.columns if SEALED in c.info)
 
 
 def _row_id(table: Table) -> Column[Any]:

@@ -106,7 +106,7 @@ class KeySection(Section):
         def refused() -> None:
             self.face.notice(Phrase("the key stays as it is", Tone.DIM))
 
-        prompt = "A new master key? Everything is sealed anew, the recovery code stays."
+        prompt = "A new master key?"
         self.face.ask(confirm(prompt, "rotate", agreed, refused))
 
     def _rotated(self, done: KeyRotated) -> None:
