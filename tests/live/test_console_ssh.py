@@ -6,9 +6,10 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -189,10 +190,12 @@ def cancelled(newcomer: Newcomer) -> None:
 
 @contextmanager
 def worker_held(newcomer: Newcomer) -> Iterator[None]:
-    """The session's worker takes nothing meanwhile."""
+    """The session's worker takes nothing meanwhile; it is not stopped while it writes, so that others can."""
     with Engine.open(home=newcomer.home) as engine:
-        (worker,) = [worker for worker in engine.watch.workers() if worker.alive]
-    os.kill(worker.pid, signal.SIGSTOP)
+        (worker,) = [worker for worker in engine.workers.list() if worker.alive]
+        with engine.catalog.write(), closing(sqlite3.connect(engine.paths.queue, isolation_level=None)) as queue:
+            queue.execute("BEGIN IMMEDIATE")
+            os.kill(worker.pid, signal.SIGSTOP)
     try:
         yield
     finally:
