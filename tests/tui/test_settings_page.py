@@ -219,7 +219,7 @@ def test_a_key_with_a_long_past(history: History) -> None:
         for n in range(9, 0, -1)
     )
     shown = present_settings.key_lines(replace(status, epoch=10, rotated_at=history.clock.now(), epochs=epochs))
-    text = "\n".join(line.plain for line in shown)
+    text = "\n".join(line.text for line in shown)
     assert "8 0000000000000008 opens 8 snapshots, and is not in this keyring" in text
     assert "and 5 more: `offsitedb key status` lists them" in text
 
