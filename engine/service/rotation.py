@@ -349,6 +349,4 @@ def _why(state: str, snapshots: int, fields: int, until: datetime | None) -> str
         return f"opens {' and '.join(counted)}"
     if state in ("absent", "unknown"):
         return "nothing in this catalog needs it"
-    return (
-        f"nothing needs it any more; kept until {until:%Y-%m-%d}" if until is not None else "nothing needs it any more"
-    )
+    return "needed by nothing" + ("" if until is None else f", kept until {until:%Y-%m-%d}")
