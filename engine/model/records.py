@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from engine.model.bucket import BucketSpec, SealedKeys
 from engine.model.proof import Counts, TableCount, Verdict, Versions
-from engine.model.source import Dependant, NotCaptured, RestoreNeeds, TlsFacts
+from engine.model.source import Dependant, NotCaptured, RestoreNeeds, RolePowers, TlsFacts
 from engine.model.structure import Structure
 
 
@@ -116,6 +116,8 @@ class SnapshotDetails:
     """What pg_dump ran in."""
     system_identifier: str | None = None
     """PostgreSQL's own number of the server, where our role may read it."""
+    powers: RolePowers | None = None
+    """What our role could do beyond reading; None: captured before that was asked, or the server did not say."""
 
 
 @dataclass(frozen=True, slots=True)
