@@ -54,6 +54,7 @@ MARKED: dict[str, tuple[Role, bool]] = {
     "operators.enable": (Role.ADMIN, True),
     "operators.reset": (Role.ADMIN, True),
     "operators.set_role": (Role.ADMIN, True),
+    "posture.look": (Role.VIEWER, False),
     "reconcile.run": (Role.ADMIN, False),
     "restores.plan": (Role.OPERATOR, False),
     "restores.start": (Role.OPERATOR, True),

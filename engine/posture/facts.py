@@ -114,6 +114,15 @@ class KeyHistory:
 
 
 @dataclass(frozen=True, slots=True)
+class Sealed:
+    """Cells of the catalog that hold secrets. ``kids``: the keys that they are sealed under; ``open``: not sealed."""
+
+    cells: int
+    kids: tuple[str, ...]
+    open: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Open:
     """A file or directory of the installation that others than its owner may enter, read or write."""
 
@@ -172,6 +181,9 @@ class Looked:
     sources: tuple[Source, ...]
     places: tuple[Place, ...]
     keys: KeyHistory
+    sealed: Sealed
+    session_options: str
+    """What every session at a source asks for as it starts."""
     home: Home | Unknown
     scratch_entries: int | Unknown
     """How many directories lie where drills restore into."""

@@ -33,23 +33,38 @@ def at_rest(looked: Looked) -> Iterator[Statement]:
     weak = [k.name for k in looked.doctor.keyrings if k.state == "key.weak-backend"]
     trusted = [k.name for k in looked.doctor.keyrings if k.usable]
     yield say(
-        "Keyrings that are not trusted with a master key are installed here; this program does not use them."
+        "There are keyrings here that are not trusted with a master key; this program does not use them."
         if weak
-        else "No keyring that is not trusted with a master key was found here.",
+        else "Every keyring here that could be used is one that may hold a master key.",
         (("usable and trusted", listed(trusted) or "none"), ("not trusted", listed(weak) or "none")),
         place="settings:tools",
     )
     yield _age(looked)
     yield _recovery(looked)
-    yield say(
-        "Connection strings, bucket keys, alert URLs and the signing key are sealed with AES-256-GCM under the master"
-        " key, each bound to its row; they are opened in memory when a job needs them.",
-        (
-            ("connections", len(looked.sources)),
-            ("destinations", len(looked.places)),
-            ("alert channels", len(looked.channels)),
-            ("key", f"{key.kid}, epoch {key.epoch}"),
-        ),
+    yield _sealed(looked, key.kid)
+
+
+def _sealed(looked: Looked, kid: str) -> Statement:
+    sealed = looked.sealed
+    older = [k for k in sealed.kids if k != kid]
+    facts = (
+        ("cells that hold secrets", sealed.cells),
+        ("sealed under", listed(sealed.kids) or "nothing yet"),
+        ("not sealed", listed(sealed.open) or "none"),
+    )
+    if sealed.open:
+        return say(
+            f"{plural(len(sealed.open), 'cell')} of the catalog should be sealed and"
+            f" {'is' if len(sealed.open) == 1 else 'are'} not: somebody altered the catalog.",
+            facts,
+            WEAKER,
+            mend="Enter those secrets anew, and look for who wrote there: `offsitedb connection edit NAME --url`.",
+        )
+    under = "the master key" if not older else "the master key or one before it"
+    return say(
+        f"Connection strings, bucket keys, alert URLs and the signing key are sealed with AES-256-GCM under {under},"
+        " each bound to its cell; they are opened in memory when a job needs them.",
+        facts,
     )
 
 

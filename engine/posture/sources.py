@@ -35,7 +35,7 @@ def asked_for(looked: Looked) -> Iterator[Statement]:
         yield say(
             "Every session of ours begins read-only, with an empty search path, and reads through pg_dump, COPY and"
             " the server's catalog. Nothing is installed at a source: no extension, no agent, no replication slot.",
-            (("connections", len(looked.sources)), ("program", f"offsitedb {looked.doctor.version}")),
+            (("connections", len(looked.sources)), ("sessions start with", looked.session_options)),
         )
     else:
         yield say(
@@ -121,6 +121,8 @@ def _beyond(powers: RolePowers) -> Iterator[str]:
 
 def captured(looked: Looked) -> Iterator[Statement]:
     """What the newest snapshot of each connection holds and what not, and how old the newest proof is."""
+    if not looked.sources:
+        yield say("Nothing is captured: there is no connection yet.", (("connections", 0),), place="connections")
     for source in looked.sources:
         if source.taken is None:
             yield say(

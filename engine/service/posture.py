@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 import stat
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,10 +21,12 @@ from engine.access import limits, passwords
 from engine.catalog import Tx
 from engine.errors import KeyAccessError, OffsiteError
 from engine.evidence.receipts import read_receipt
-from engine.model import ConnectionRecord, Destination, Event, JobState, Role, Snapshot
+from engine.keys.seals import field_kid
+from engine.model import ConnectionRecord, Destination, Event, Installation, JobState, Role, Snapshot
 from engine.model.posture import Posture
 from engine.postgres.address import is_loopback
 from engine.postgres.conninfo import parse
+from engine.postgres.session import startup_options
 from engine.postgres.tools import FLOOR
 from engine.posture.facts import (
     Drilled,
@@ -36,6 +39,7 @@ from engine.posture.facts import (
     Looked,
     Open,
     Place,
+    Sealed,
     Source,
     Taken,
     Unknown,
@@ -81,6 +85,7 @@ class PostureFacet:
                 code_verified_at=max((at for k in _VERIFIED if (at := _newest(tx, k)) is not None), default=None),
             )
             last, head = catalogs.events.last(tx), catalogs.events.newest_head(tx)
+            sealed = _sealed(_cells(tx, installation))
             running = len(catalogs.jobs.list_recent(tx, states=(JobState.RUNNING,), limit=1000))
         where = engine.catalog
         return Looked(
@@ -96,6 +101,8 @@ class PostureFacet:
             sources=sources,
             places=places,
             keys=kept,
+            sealed=sealed,
+            session_options=startup_options(read_only=True),
             home=look_at_home(engine.paths.home, engine.paths.runtime),
             scratch_entries=_entries(engine.paths.scratch),
             scratch_busy=running,
@@ -229,6 +236,39 @@ def _drilled(tx: Tx, connection_id: str, signer: str) -> Drilled | Unknown | Non
         return Drilled(record, read_receipt(record.receipt, signer).isolation)
     except OffsiteError as e:
         return Unknown(e.message)
+
+
+def _cells(tx: Tx, installation: Installation) -> Iterator[tuple[str, str | None]]:
+    """Every cell of the catalog that holds a secret, by what it is of."""
+    yield "the signing key", installation.signer_sealed
+    for connection in catalogs.connections.list_all(tx):
+        yield f"connection {connection.name}", connection.conninfo_sealed
+    for server in catalogs.scratch_servers.list_all(tx):
+        yield f"scratch server {server.name}", server.conninfo_sealed
+    for channel in catalogs.alert_channels.list_all(tx):
+        yield f"alert channel {channel.name}", channel.url_sealed
+        yield f"alert channel {channel.name}", channel.secret_sealed
+    for destination in catalogs.destinations.list_all(tx):
+        keys = destination.keys
+        if keys is not None:
+            for cell in (keys.access_key, keys.secret_key, keys.prune_access_key, keys.prune_secret_key):
+                yield f"destination {destination.name}", cell
+
+
+def _sealed(cells: Iterator[tuple[str, str | None]]) -> Sealed:
+    """Whether each of them is sealed, and under which key; none is opened."""
+    kids: set[str] = set()
+    opened: list[str] = []
+    n = 0
+    for what, value in cells:
+        if value is None:
+            continue
+        n += 1
+        try:
+            kids.add(field_kid(value))
+        except OffsiteError:
+            opened.append(what)
+    return Sealed(n, tuple(sorted(kids)), tuple(opened))
 
 
 def _newest(tx: Tx, kind: str) -> datetime | None:
