@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator
 
@@ -18,6 +19,8 @@ TONES = {
     Standing.LIMIT: Tone.DIM,
 }
 COLUMNS = 80
+_HARD = "\N{NO-BREAK SPACE}"
+_COMMAND = re.compile(r"`[^`]*`")
 _PLACES = {
     "settings:alerts": "6 Settings › Alerts",
     "settings:apikeys": "6 Settings › API keys",
@@ -84,13 +87,19 @@ def _mend(statement: Statement) -> Iterator[str]:
 
 
 def _wrap(text: str, indent: str, hang: int = 0) -> list[str]:
-    return textwrap.wrap(
-        visible(text),
+    lines = textwrap.wrap(
+        _COMMAND.sub(_unbroken, visible(text)),
         COLUMNS,
         initial_indent=indent,
         subsequent_indent=indent + " " * hang,
         break_on_hyphens=False,
-    ) or [indent]
+    )
+    return [line.replace(_HARD, " ") for line in lines] or [indent]
+
+
+def _unbroken(command: re.Match[str]) -> str:
+    """A command that fits on a line of its own is not broken: it is there to be copied."""
+    return command[0].replace(" ", _HARD) if len(command[0]) <= COLUMNS - 8 else command[0]
 
 
 # on the screen

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator
 from engine.model.posture import Posture, PostureChapter, Standing, Statement
 from engine.posture import drills, host, people, secrets, sources, transport
 from engine.posture.facts import Looked, Unknown
+from engine.posture.reporting import ReportPart, for_report
 
-__all__ = ["Looked", "Unknown", "state"]
+__all__ = ["Looked", "ReportPart", "Unknown", "for_report", "state"]
 
 
 def state(looked: Looked) -> Posture:

@@ -8,7 +8,7 @@ from datetime import datetime
 from engine.model import RolePowers
 from engine.model.posture import Statement
 from engine.posture.facts import Looked, Source, Taken
-from engine.posture.wording import HOLDS, UNKNOWN, WEAKER, Where, ago, instant, listed, plural, say, span
+from engine.posture.wording import HOLDS, LIMIT, UNKNOWN, WEAKER, Where, ago, instant, listed, plural, say, span
 
 _GRANTS = (
     "Make a role that only reads with the SQL of `offsitedb connection grants`, then give its connection string:"
@@ -171,6 +171,7 @@ def _coverage(source: Source, taken: Taken) -> Iterator[Statement]:
         yield say(
             f"No dump of one database holds these parts of {source.name}; keep them by other means.",
             [(n.kind, f"{n.name}: {n.reason}") for n in never[:20]],
+            LIMIT,
             subject=source.name,
         )
 

@@ -53,7 +53,12 @@ def _source(source: Source) -> Statement:
         )
     facts = (("address", link.address), ("sslmode", link.sslmode), ("CA", _ca(link)), *seen)
     if link.local:
-        return say(f"{source.name} is on this machine: nothing of it crosses a network.", facts, **where)
+        return say(
+            f"{source.name} is reached at an address of this machine: this program sends nothing of it over a network."
+            " What listens there is not looked at.",
+            facts,
+            **where,
+        )
     if link.sslmode == _VERIFIED:
         return say(f"The way to {source.name} is encrypted, and its certificate and name are verified.", facts, **where)
     mend = (
@@ -115,7 +120,7 @@ def _catalog(looked: Looked) -> Statement:
         return say("The catalog is a file in the installation's home.", where)
     facts = (*where, ("sslmode", looked.catalog_sslmode))
     if looked.catalog_local:
-        return say("The catalog is a PostgreSQL database on this machine.", facts)
+        return say("The catalog is a PostgreSQL database, reached at an address of this machine.", facts)
     if looked.catalog_sslmode == _VERIFIED:
         return say("The way to the catalog's database is encrypted, and its certificate is verified.", facts)
     return say(

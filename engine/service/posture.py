@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,7 @@ from engine.postgres.address import is_loopback
 from engine.postgres.conninfo import parse
 from engine.postgres.session import startup_options
 from engine.postgres.tools import FLOOR
+from engine.posture import ReportPart
 from engine.posture.facts import (
     Drilled,
     History,
@@ -64,11 +65,20 @@ class PostureFacet:
         self._engine = engine
 
     @needs(Role.VIEWER)
-    def look(self) -> Posture:
-        """The posture as it is now. Takes as long as the doctor does: a few seconds where a keyring hangs."""
-        return posture.state(self._look())
+    def look(self, connections: Collection[str] | None = None) -> Posture:
+        """The posture as it is now; of connections, those of these names where any are given.
 
-    def _look(self) -> Looked:
+        Takes as long as the doctor does: half a second, or a few where a keyring hangs.
+        """
+        return posture.state(self.gather(connections))
+
+    @needs(Role.VIEWER)
+    def report(self, connections: Collection[str] | None = None) -> tuple[ReportPart, ...]:
+        """The same as chapters for a report, which may be about some connections alone."""
+        return posture.for_report(self.look(connections))
+
+    def gather(self, connections: Collection[str] | None = None) -> Looked:
+        """What :meth:`look` states, before anything is said of it."""
         engine = self._engine
         found = doctor.examine(engine)
         keys = self._keys()
@@ -76,7 +86,11 @@ class PostureFacet:
         with engine.catalog.read() as tx:
             installation = catalogs.installation.get(tx)
             assert installation is not None  # the doctor has just read it
-            sources = self._sources(tx, keys, installation.signer_public)
+            sources = tuple(
+                s
+                for s in self._sources(tx, keys, installation.signer_public)
+                if connections is None or s.name in connections
+            )
             places = tuple(self._place(tx, d) for d in catalogs.destinations.list_all(tx))
             kept = KeyHistory(
                 made_at=installation.created_at,
@@ -116,7 +130,7 @@ class PostureFacet:
             ),
             api_keys=engine.apikeys.list(),
             channels=engine.alerts.channels(),
-            paused=engine.retention.paused(),
+            paused=tuple(p for p in engine.retention.paused() if connections is None or p.connection in connections),
             history=History(
                 events=last.seq if last is not None else 0,
                 signed=head.seq if head is not None else 0,
