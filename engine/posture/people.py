@@ -8,7 +8,7 @@ from engine.model import ChannelKind, ChannelView, Role
 from engine.model.apikeys import ApiKeyView, KeyState
 from engine.model.posture import Statement
 from engine.posture.facts import Looked
-from engine.posture.wording import UNKNOWN, WEAKER, Where, ago, listed, plural, say, span
+from engine.posture.wording import UNKNOWN, WEAKER, Where, ago, listed, plural, say, span, value_text
 
 _OLD_DAYS = 90
 _HUMAN = "settings:operators"
@@ -34,7 +34,7 @@ def access(looked: Looked) -> Iterator[Statement]:
             (
                 *((f"{role.value}s", counted[role]) for role in Role),
                 ("disabled", listed(o.name for o in looked.operators if o.disabled_at is not None) or "nobody"),
-                *((o.name, f"{o.role.value}, last login {o.last_login_at or 'never'}"[:60]) for o in live[:20]),
+                *((o.name, f"{o.role.value}, last login {value_text(o.last_login_at or 'never')}") for o in live[:20]),
             ),
             place=_HUMAN,
         )

@@ -74,7 +74,7 @@ def test_it_is_read_and_copied_and_leads_to_what_mends_it(history: History, monk
         await until_shown(pilot, "It is no replica and no point-in-time recovery")
         await pilot.press("enter")
         await until_shown(pilot, "nothing in the console changes this")
-        await pilot.press("p", "p", "p")
+        await pilot.press("p", "p")
         await until_shown(pilot, "Nobody is told when something is wrong")
         await pilot.press("down", "enter")
         page = pilot.app.screen
