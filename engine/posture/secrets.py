@@ -15,8 +15,8 @@ _KEYRINGS = {
     "windows": "the Windows credential manager",
     "systemd": "an encrypted systemd credential, bound to this machine",
 }
-_KEY_YEARS_DAYS = 365
 _VERIFIED_DAYS = 180
+_TYPE_BACK = "In the console: 6 Settings › Key and recovery, `f` types it back."
 
 
 def at_rest(looked: Looked) -> Iterator[Statement]:
@@ -129,7 +129,7 @@ def _recovery(looked: Looked) -> Statement:
             " way back to the snapshots.",
             facts,
             WEAKER,
-            mend="In the console: 6 Settings › Key and recovery, `f` types it back.",
+            mend=_TYPE_BACK,
             place="settings:key",
         )
     newest = max(t for t in (key.recovery_confirmed_at, kept.code_verified_at) if t is not None)
@@ -139,7 +139,7 @@ def _recovery(looked: Looked) -> Statement:
             f"The recovery code was last confirmed {age}. Whether it can still be found is not known.",
             facts,
             WEAKER,
-            mend="Take it from where it is kept, then in the console: 6 Settings › Key and recovery, `f`.",
+            mend=f"Take it from where it is kept. {_TYPE_BACK}",
             place="settings:key",
         )
     return say(
