@@ -73,7 +73,7 @@ def doctor(**changes: object) -> Change:
 
 
 def home(**changes: object) -> Change:
-    return lambda w: replace(w, home=replace(w.home, **changes))  # type: ignore[arg-type, type-var]
+    return lambda w: replace(w, home=replace(w.home, **changes))  # type: ignore[arg-type]
 
 
 def api(**changes: object) -> Change:

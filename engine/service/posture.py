@@ -54,8 +54,8 @@ if TYPE_CHECKING:
     from engine.service import Engine
 
 _MOST_FILES = 10_000
-_VERIFIED = ("recovery.verified", "key.recovery-verified", "key.code-verified")
-"""What the history calls it when somebody opened the recovery bundle with the code again."""
+_ROTATED, _RESTORED, _VERIFIED = "key.rotated", "key.restored", "recovery.verified"
+"""What the history calls it: another master key, the key put back, the recovery code proven to open everything."""
 
 
 class PostureFacet:
@@ -94,9 +94,9 @@ class PostureFacet:
             places = tuple(self._place(tx, d) for d in catalogs.destinations.list_all(tx))
             kept = KeyHistory(
                 made_at=installation.created_at,
-                rotated_at=_newest(tx, "key.rotated"),
-                restored_at=_newest(tx, "key.restored"),
-                code_verified_at=max((at for k in _VERIFIED if (at := _newest(tx, k)) is not None), default=None),
+                rotated_at=_newest(tx, _ROTATED),
+                restored_at=_newest(tx, _RESTORED),
+                code_verified_at=_newest(tx, _VERIFIED),
             )
             last, head = catalogs.events.last(tx), catalogs.events.newest_head(tx)
             sealed = _sealed(_cells(tx, installation))

@@ -10,7 +10,7 @@ import pytest
 from textual.pilot import Pilot
 
 from engine.model.retention import PausedRetention
-from engine.posture.facts import Looked, Open
+from engine.posture.facts import Home, Looked, Open
 from engine.service.posture import PostureFacet
 from screens.connections import ConnectionsPage
 from screens.settings import SettingsPage
@@ -27,12 +27,12 @@ def looked() -> Looked:
     well = well_kept()
     source = well.sources[0]
     assert source.taken is not None
-    assert not isinstance(well.home, str)
+    assert isinstance(well.home, Home)
     role = replace(source.taken, role="app[@click=app.quit()]\x1b[31m", powers=replace(READS, writes=12))
     return replace(
         well,
         sources=(replace(source, taken=role),),
-        home=replace(well.home, open=(Open("queue.sqlite3", 0o644),)),  # type: ignore[type-var]
+        home=replace(well.home, open=(Open("queue.sqlite3", 0o644),)),
         channels=(),
         paused=(PausedRetention("c", "prod", "the newest proof is overdue"),),
     )
