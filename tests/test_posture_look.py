@@ -12,11 +12,24 @@ import pytest
 from sqlalchemy import update
 
 from engine import catalog as catalogs
+from engine import preflight
 from engine.cancel import CancelToken
 from engine.catalog.schema import connections, drills
+from engine.clock import SystemClock
+from engine.codec import from_plain, to_plain
 from engine.evidence import chain
 from engine.keys.door import OsKeyring
-from engine.model import BackendState, BucketKey, BucketKeys, BucketSpec, Destination, DestinationKind, Role, RolePowers
+from engine.model import (
+    BackendState,
+    BucketKey,
+    BucketKeys,
+    BucketSpec,
+    Destination,
+    DestinationKind,
+    Role,
+    RolePowers,
+    SnapshotDetails,
+)
 from engine.model.posture import Standing, Statement
 from engine.paths import make_private_file
 from engine.postgres.conninfo import parse
@@ -24,8 +37,12 @@ from engine.postgres.probe import read_powers
 from engine.postgres.session import connect
 from engine.service import buckets
 from offsitedb_tui.demo.source import Admin
+from offsitedb_tui.verbs import posture as verb
+from tests.fixtures import records
 from tests.fixtures.history import NOW, History
+from tests.fixtures.installation import Place
 from tests.fixtures.people import people
+from tests.fixtures.program import Program
 from tests.fixtures.source import as_role
 
 HOLDS, WEAKER, UNKNOWN = Standing.HOLDS, Standing.WEAKER, Standing.UNKNOWN
@@ -251,3 +268,35 @@ def test_the_queue_is_its_owners_alone(history: History) -> None:
     beside.chmod(0o644)
     make_private_file(queue)
     assert {oct(p.stat().st_mode & 0o777) for p in (queue, beside)} == {"0o600"}
+
+
+def test_a_look_before_a_snapshot_takes_the_powers_along(roles: str) -> None:
+    found = preflight.run(
+        parse(as_role(roles, "posture_writes", "Wr1tes")),
+        toolsets=(),
+        accept_empty=True,
+        cancel=CancelToken(),
+        clock=SystemClock(),
+        job="powers",
+    )
+    assert found.facts.powers is not None
+    details = replace(records.details(), powers=found.facts.powers)
+    assert from_plain(SnapshotDetails, to_plain(details)) == details
+    assert details.powers is not None
+    assert details.powers.member_of == ("pg_write_server_files",)
+
+
+def test_the_verb(history: History, monkeypatch: pytest.MonkeyPatch, place: Place) -> None:
+    monkeypatch.setattr(verb, "open_engine", history.open)
+    history.drilled(history.connection("prod"), NOW - timedelta(hours=1))
+    program = Program(place, {})
+    document = program.call("posture", "--json").document()
+    assert document["weaker"] == sum(
+        s["standing"] == "weaker than recommended" for c in document["chapters"] for s in c["statements"]
+    )
+    whole, brief = program.call("posture"), program.call("posture", "--brief")
+    assert (whole.status, brief.status) == (0, 0)
+    assert f"{document['weaker']} things are weaker than recommended" in brief.out
+    assert "WHAT THIS IS NOT" in brief.out
+    assert "sslmode: verify-full" in whole.out
+    assert "sslmode: verify-full" not in brief.out
