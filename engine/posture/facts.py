@@ -101,6 +101,10 @@ class Place:
     snapshots: int
     listing: Listing | None
     beside: bool | Unknown = False
+    deleted_at: datetime | None = None
+    """When something was last deleted there; None: never."""
+    versions: bool = False
+    """Whether what was deleted there left an older version or a marker behind."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from engine.service import Engine
 
 _MOST_FILES = 10_000
+_DELETIONS = 1000
+"""How many of the newest deletions say whether a bucket keeps versions."""
 _ROTATED, _RESTORED, _VERIFIED = "key.rotated", "key.restored", "recovery.verified"
 """What the history calls it: another master key, the key put back, the recovery code proven to open everything."""
 
@@ -189,6 +191,7 @@ class PostureFacet:
         if seen is not None:
             outcome = seen.outcome
             listing = Listing(seen.reconciled_at, outcome.agrees, outcome.snapshots, outcome.lock)
+        deleted = [d for d in catalogs.removals.list_deletions(tx, limit=_DELETIONS) if d.destination_id == record.id]
         spec = record.bucket
         endpoint = None if spec is None else spec.endpoint or ""
         host = (urlsplit(endpoint).hostname or "") if endpoint else ""
@@ -204,6 +207,8 @@ class PostureFacet:
             snapshots=catalogs.watch.sizes(tx).get(record.id, (0, 0))[0],
             listing=listing,
             beside=_beside(record.folder, self._engine.paths.home),
+            deleted_at=deleted[0].deleted_at if deleted else None,
+            versions=any(d.version not in (None, "null") for d in deleted),
         )
 
 
