@@ -153,6 +153,8 @@ def test_people_and_keys(history: History) -> None:
     assert not said(history, "access", "Nobody logs in")
     assert standing(history, "access", "1 person logs in") is HOLDS
     assert standing(history, "access", "Roles are guard-rails") is WEAKER
+    (logins,) = said(history, "access", "A login lasts")
+    assert fact(logins, "passwords are kept as") == "scrypt ln=4,r=8,p=1"
 
 
 def test_the_recovery_code_and_rotation_by_events(history: History) -> None:

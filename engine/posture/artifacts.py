@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from engine.model.posture import Statement
 from engine.posture.facts import Looked, Place, Unknown
 from engine.posture.wording import UNKNOWN, WEAKER, Where, ago, instant, listed, plural, say
+from engine.stream import container
 
 
 def artifacts(looked: Looked) -> Iterator[Statement]:
@@ -22,6 +23,8 @@ def artifacts(looked: Looked) -> Iterator[Statement]:
                 ("connections with snapshots", len(newest)),
                 ("sealed for the key", key.kid if not others else f"{key.kid}, and older ones: {listed(others)}"),
                 ("and for the recovery key", key.recovery_kid),
+                ("recipients of what is written now", f"{container.RECIPIENT_MASTER}, {container.RECIPIENT_RECOVERY}"),
+                ("format", f"version {container.VERSION}, segments of {container.SEG:,} bytes, {container.COMP}"),
                 *((f"SHA-256 of the newest of {s.name}", s.taken.sha256) for s in newest[:10] if s.taken is not None),
             ),
         )

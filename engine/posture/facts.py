@@ -166,6 +166,8 @@ class Logins:
     shortest: int
     free: int
     longest_wait_s: float
+    hashes: tuple[str, ...] = ()
+    """How the passwords that there are lie in the catalog: ``scrypt ln=17,r=8,p=1``; ``in another form``."""
 
 
 @dataclass(frozen=True, slots=True)

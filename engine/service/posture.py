@@ -100,6 +100,7 @@ class PostureFacet:
                 restored_at=_newest(tx, _RESTORED),
                 code_verified_at=_newest(tx, _VERIFIED),
             )
+            hashes = tuple(sorted({_hash_words(o.password) for o in catalogs.operators.list_all(tx)}))
             last, head = catalogs.events.last(tx), catalogs.events.newest_head(tx)
             sealed = _sealed(_cells(tx, installation))
             running = len(catalogs.jobs.list_recent(tx, states=(JobState.RUNNING,), limit=1000))
@@ -129,6 +130,7 @@ class PostureFacet:
                 shortest=passwords.LEAST_CHARS,
                 free=limits.ONE.free,
                 longest_wait_s=limits.ONE.longest_s,
+                hashes=hashes,
             ),
             api_keys=engine.apikeys.list(),
             channels=engine.alerts.channels(),
@@ -288,6 +290,12 @@ def _sealed(cells: Iterator[tuple[str, str | None]]) -> Sealed:
         except OffsiteError:
             opened.append(what)
     return Sealed(n, tuple(sorted(kids)), tuple(opened))
+
+
+def _hash_words(password: str) -> str:
+    """How a password is kept: the head of its PHC string."""
+    parts = password.split("$")
+    return " ".join(parts[1:3]) if len(parts) == 5 and parts[1] == "scrypt" else "in another form"
 
 
 def _newest(tx: Tx, kind: str) -> datetime | None:
