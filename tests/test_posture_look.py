@@ -212,9 +212,12 @@ def test_a_folder_on_the_same_file_system_is_not_off_site(history: History) -> N
 def test_a_report_about_one_connection_names_no_other(history: History) -> None:
     for name in ("prod", "billing"):
         history.drilled(history.connection(name), NOW - timedelta(hours=1))
+    history.engine.destinations.add_folder("elsewhere", history.home / "elsewhere")
+    history.engine.apikeys.create("both", connections=("prod", "billing"))
+    history.engine.apikeys.create("other", connections=("billing",))
     told = repr(history.engine.posture.report(["prod"]))
-    assert "prod" in told
-    assert "billing" not in told
+    assert all(name in told for name in ("prod", "The API key both"))
+    assert not any(name in told for name in ("billing", "elsewhere", "The API key other"))
     assert "billing" in repr(history.engine.posture.report())
 
 

@@ -10,6 +10,7 @@ import os
 import pwd
 import stat
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from engine.errors import KeyAccessError, OffsiteError
 from engine.evidence.receipts import read_receipt
 from engine.keys.seals import field_kid
 from engine.model import ConnectionRecord, Destination, Event, Installation, JobState, Role, Snapshot
+from engine.model.apikeys import ApiKeyView
 from engine.model.posture import Posture
 from engine.postgres.address import is_loopback
 from engine.postgres.conninfo import parse
@@ -68,7 +70,9 @@ class PostureFacet:
 
     @needs(Role.VIEWER)
     def look(self, connections: Collection[str] | None = None) -> Posture:
-        """The posture as it is now; of connections, those of these names where any are given.
+        """The posture as it is now; with ``connections`` of these, their destinations and the API keys that reach them.
+
+        Of people, channels and the host it speaks all the same.
 
         Takes as long as the doctor does: half a second, or a few where a keyring hangs.
         """
@@ -93,7 +97,11 @@ class PostureFacet:
                 for s in self._sources(tx, keys, installation.signer_public)
                 if connections is None or s.name in connections
             )
-            places = tuple(self._place(tx, d) for d in catalogs.destinations.list_all(tx))
+            places = tuple(
+                self._place(tx, d)
+                for d in catalogs.destinations.list_all(tx)
+                if connections is None or d.id in _used(tx, connections)
+            )
             kept = KeyHistory(
                 made_at=installation.created_at,
                 rotated_at=_newest(tx, _ROTATED),
@@ -132,7 +140,7 @@ class PostureFacet:
                 longest_wait_s=limits.ONE.longest_s,
                 hashes=hashes,
             ),
-            api_keys=engine.apikeys.list(),
+            api_keys=_within(engine.apikeys.list(), connections),
             channels=engine.alerts.channels(),
             paused=tuple(p for p in engine.retention.paused() if connections is None or p.connection in connections),
             history=History(
@@ -290,6 +298,19 @@ def _sealed(cells: Iterator[tuple[str, str | None]]) -> Sealed:
         except OffsiteError:
             opened.append(what)
     return Sealed(n, tuple(sorted(kids)), tuple(opened))
+
+
+def _used(tx: Tx, connections: Collection[str]) -> set[str]:
+    """The destinations of these connections."""
+    return {c.destination_id for c in catalogs.connections.list_all(tx) if c.name in connections}
+
+
+def _within(keys: tuple[ApiKeyView, ...], connections: Collection[str] | None) -> tuple[ApiKeyView, ...]:
+    """Keys that reach one of these connections, without the names of others."""
+    if connections is None:
+        return keys
+    cut = (replace(k, connections=tuple(c for c in k.connections if c in connections)) for k in keys)
+    return tuple(after for before, after in zip(keys, cut, strict=True) if after.connections or not before.connections)
 
 
 def _hash_words(password: str) -> str:
