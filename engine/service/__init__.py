@@ -174,7 +174,8 @@ class Engine:
     @property
     def duties(self) -> tuple[Duty, ...]:
         """What a worker does by itself, beside the jobs."""
-        return (Scheduler(self).duty, self.retention.duty(), self.reconcile.duty(), *self.alerts.duties())
+        ours = (Scheduler(self).duty, self.retention.duty(), self.reconcile.duty(), self.keys.duty())
+        return (*ours, *self.alerts.duties())
 
     @property
     def work(self) -> Mapping[JobKind, Work]:
