@@ -16,11 +16,14 @@ from engine.catalog import Tx, events
 from engine.clock import Clock
 from engine.evidence import canonical, sshsig
 from engine.evidence.signer import Signer, verify
-from engine.model import Event, EventHead
+from engine.model import ROW, Event, EventHead
 from engine.redact import redact
 
 GENESIS = "0" * 64
 """What stands as the previous hash of the first event."""
+
+NOTHING = "-"
+"""What stands for the hash of a row that is not there."""
 
 _DOMAIN = b"odb/v1/event\0"
 _PAGE = 1000
@@ -53,12 +56,31 @@ def append_event(
     subject: str,
     data: Mapping[str, str | int | bool | None] | None = None,
 ) -> Event:
-    """Write the next event down, in the transaction of what it tells about. Texts in ``data`` are redacted.
+    """Write the next event down, in the transaction of what it tells about and *after* that was changed.
 
-    Raises CatalogError, ValueError for an integer beyond 2^53.
+    The event binds every row of evidence that the transaction has changed and no earlier event told of: their hashes
+    before and now go into its data. Texts in ``data`` are redacted. Raises CatalogError, ValueError for an integer
+    beyond 2^53 and for a key that is kept for rows.
     """
+    return append_rows(tx, clock, actor=actor, kind=kind, subject=subject, data=data, rows=tx.take_untold())
+
+
+def append_rows(
+    tx: Tx,
+    clock: Clock,
+    *,
+    actor: str,
+    kind: str,
+    subject: str,
+    rows: Mapping[str, tuple[str | None, str | None]],
+    data: Mapping[str, str | int | bool | None] | None = None,
+) -> Event:
+    """As :func:`append_event`, binding ``rows``: by label, the hash before and now (None: the row is not there)."""
+    if any(key.startswith(ROW) for key in data or ()):
+        raise ValueError(f"keys that begin with {ROW} are kept for rows")
     last = events.last(tx)
     safe = {key: redact(value) if isinstance(value, str) else value for key, value in (data or {}).items()}
+    safe |= {f"{ROW}{label}": f"{before or NOTHING}>{now or NOTHING}" for label, (before, now) in rows.items()}
     previous = last.hash if last else GENESIS
     seq = last.seq + 1 if last else 1
     draft = Event(seq=seq, at=clock.now(), actor=actor, kind=kind, subject=subject, data=safe, previous=previous)

@@ -30,6 +30,7 @@ from engine.model.proof import (
     Versions,
 )
 from engine.model.records import (
+    ROW,
     ConnectionRecord,
     Destination,
     DestinationKind,
@@ -85,6 +86,7 @@ from engine.model.structure import (
 )
 
 __all__ = [
+    "ROW",
     "Alarm",
     "AlertChannel",
     "BackendState",
