@@ -37,6 +37,8 @@ class Kind:
     words: str
     """What a row is called when people are told of it."""
     when: ColumnElement[bool] | None = None
+    tracked: bool = True
+    """False: whoever appends an event sees to it; a signed end is bound by the event that follows it."""
 
     @property
     def name(self) -> str:
@@ -96,12 +98,14 @@ def _one_of(columns: tuple[Column[Any], ...], keys: Collection[Key]) -> ColumnEl
     return or_(*(and_(*(c == v for c, v in zip(columns, key, strict=True))) for key in keys))
 
 
-def _kind(table: Table, words: str, *left_out: str, when: ColumnElement[bool] | None = None) -> Kind:
+def _kind(
+    table: Table, words: str, *left_out: str, when: ColumnElement[bool] | None = None, tracked: bool = True
+) -> Kind:
     keys = tuple(table.primary_key.columns)
     assert set(left_out) <= set(table.columns.keys())
     rest = sorted((c for c in table.columns if c not in keys and c.name not in left_out), key=lambda c: c.name)
     columns = (*keys, *rest)
-    return Kind(table, columns, tuple(_default(c) for c in columns), len(keys), words, when)
+    return Kind(table, columns, tuple(_default(c) for c in columns), len(keys), words, when, tracked)
 
 
 def _default(column: Column[Any]) -> Any:
@@ -141,13 +145,14 @@ KINDS: dict[str, Kind] = {
         _kind(_run.incidents, "incident"),
         _kind(_who.operators, "operator", "last_login_at"),
         _kind(_who.api_keys, "API key", "last_used_at"),
+        _kind(schema.heads, "signed end", tracked=False),
     )
 }
 """By the table's name."""
 
 UNBOUND = frozenset(
     {
-        *("revision", "events", "heads"),  # the history itself, and a number for pollers
+        *("revision", "events"),  # a number for pollers, and the history itself
         *("job_log", "job_tables", "workers", "slots", "deliveries"),  # how work goes on
         *("sessions", "login_limits", "api_requests"),  # forgotten after a while; logins and their ends are events
     }

@@ -66,7 +66,7 @@ class Tx:
     def change(self, statement: Insert | Update | Delete) -> int:
         """Run ``statement``; how many rows it touched. Raises CatalogError, Internal in a reading transaction."""
         kind = bound.KINDS.get(str(statement.table))
-        if kind is None:
+        if kind is None or not kind.tracked:
             return self.copy_in(statement)
         touched = self._touched.setdefault(kind, {})
         for key, before in self._before(kind, statement).items():

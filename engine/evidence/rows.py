@@ -73,9 +73,7 @@ def adopt(tx: Tx, clock: Clock, *, actor: str, kind: str = ADOPTED) -> int:
         nonlocal total
         if rows:
             total += len(rows)
-            chain.append_rows(
-                tx, clock, actor=actor, kind=kind, subject="catalog", data={"rows": len(rows)}, rows=rows
-            )
+            chain.append_rows(tx, clock, actor=actor, kind=kind, subject="catalog", data={"rows": len(rows)}, rows=rows)
             rows.clear()
 
     for one in bound.KINDS.values():
@@ -111,14 +109,17 @@ class Known:
     def __init__(self) -> None:
         self._rows: dict[str, tuple[bytes | None, int]] = {}
         """By label: the row's hash (None: it is not there) and the event that said so last."""
+        self._last = 0
 
     def hear(self, seq: int, kind: str, data: Mapping[str, object]) -> Iterator[RowFinding]:
         """The next event; what does not follow from those before it."""
+        self._last = seq
         for key, value in data.items():
             if not key.startswith(ROW):
                 continue
             label = key[len(ROW) :]
-            before, now = _hashes(str(value))
+            before_text, _, now_text = str(value).partition(">")
+            before, now = _hash(before_text), _hash(now_text)
             was, last = self._rows.get(label, (None, None))
             fresh = last is None and kind in _ADOPTING
             if before != was and not fresh:
@@ -132,15 +133,18 @@ class Known:
         for kind in bound.KINDS.values():
             try:
                 for key, digest in every(tx, kind):
-                    yield self._judge(kind.label(key), digest)
+                    yield self._judge(kind, key, digest)
             except CatalogError as e:
                 yield RowFinding(RowFindingKind.UNREADABLE, kind.name, f"they cannot be read: {e.message}")
                 self._rows = {k: v for k, v in self._rows.items() if not k.startswith(f"{kind.name}/")}
-        for label, (digest, seq) in self._rows.items():
-            if digest is not None:
+        for label, (left, seq) in self._rows.items():
+            if left is not None:
                 yield RowFinding(RowFindingKind.MISSING, label, f"event {seq} tells of it, and it is not there", seq)
 
-    def _judge(self, label: str, digest: str) -> RowFinding | None:
+    def _judge(self, kind: Kind, key: Key, digest: str) -> RowFinding | None:
+        label = kind.label(key)
+        if label not in self._rows and not kind.tracked and key == (self._last,):
+            return None  # the newest end of the history: the next event will tell of it
         was, seq = self._rows.pop(label, (None, None))
         if seq is None:
             return RowFinding(RowFindingKind.UNKNOWN, label, "it is there, and no event tells of it")
@@ -151,13 +155,8 @@ class Known:
         return None
 
 
-def _hashes(value: str) -> tuple[bytes | None, bytes | None]:
-    """What an event says of a row: its hash before and after. What cannot be read fits no row."""
-    before, _, now = value.partition(">")
-    return _hash(before), _hash(now)
-
-
 def _hash(text: str) -> bytes | None:
+    """What an event says of a row; what cannot be read fits no row."""
     if text == chain.NOTHING:
         return None
     try:

@@ -16,6 +16,7 @@ from engine.model.alerting import (
 )
 from engine.model.artifact import Recipient
 from engine.model.bucket import BucketKey, BucketKeys, BucketSpec, SealedKeys
+from engine.model.evidence import Checked, EvidenceStanding, Part, Verification, VerifyFinding
 from engine.model.keyring import BackendState
 from engine.model.proof import (
     Counts,
@@ -100,6 +101,7 @@ __all__ = [
     "Check",
     "CheckResult",
     "CheckStatus",
+    "Checked",
     "CollationNeed",
     "ConnectionRecord",
     "Counts",
@@ -113,6 +115,7 @@ __all__ = [
     "DrillRule",
     "Event",
     "EventHead",
+    "EvidenceStanding",
     "Extension",
     "Failure",
     "FingerprintResult",
@@ -134,6 +137,7 @@ __all__ = [
     "Operator",
     "OperatorCheck",
     "OperatorView",
+    "Part",
     "PhaseTime",
     "Principal",
     "Recipient",
@@ -164,6 +168,8 @@ __all__ = [
     "Timings",
     "TlsFacts",
     "Verdict",
+    "Verification",
+    "VerifyFinding",
     "Versions",
     "Wanted",
     "Worker",

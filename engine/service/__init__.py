@@ -46,6 +46,7 @@ from engine.service.scheduler import Scheduler
 from engine.service.schedules import SchedulesFacet
 from engine.service.scratch import ScratchFacet
 from engine.service.snapshots import SnapshotsFacet
+from engine.service.verify import VerifyFacet
 from engine.service.watch import WatchFacet
 from engine.service.worker import WorkerFacet
 from engine.service.workers import WorkersFacet
@@ -102,6 +103,7 @@ class Engine:
         self.worker = WorkerFacet(self)
         self.workers = WorkersFacet(self)
         self.move = MoveFacet(self)
+        self.verify = VerifyFacet(self)
         self.watch = WatchFacet(self)
         self.operators = OperatorsFacet(self)
 
@@ -176,7 +178,13 @@ class Engine:
     @property
     def duties(self) -> tuple[Duty, ...]:
         """What a worker does by itself, beside the jobs."""
-        return (Scheduler(self).duty, self.retention.duty(), self.reconcile.duty(), *self.alerts.duties())
+        return (
+            Scheduler(self).duty,
+            self.retention.duty(),
+            self.reconcile.duty(),
+            self.verify.duty(),
+            *self.alerts.duties(),
+        )
 
     @property
     def work(self) -> Mapping[JobKind, Work]:
