@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Delete, Insert, Row, Select, Update
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from engine.catalog import bound
-from engine.catalog.failures import translate
+from engine.catalog.failures import damaged, translate
 from engine.errors import Internal
 
 _KEYS_AT_ONCE = 400
@@ -41,6 +41,8 @@ class Tx:
             return list(self._connection.execute(query).all())
         except SQLAlchemyError as e:
             raise translate(e, self._where) from e
+        except ValueError as e:  # an instant that is none
+            raise damaged(self._where, str(e)) from e
 
     def tuples(self, query: Select[Any]) -> list[tuple[Any, ...]]:
         """All rows of ``query`` as the driver gives them: for thousands of rows of numbers and texts.
@@ -62,6 +64,8 @@ class Tx:
             return self._connection.execute(query).first()
         except SQLAlchemyError as e:
             raise translate(e, self._where) from e
+        except ValueError as e:
+            raise damaged(self._where, str(e)) from e
 
     def change(self, statement: Insert | Update | Delete) -> int:
         """Run ``statement``; how many rows it touched. Raises CatalogError, Internal in a reading transaction."""

@@ -156,14 +156,14 @@ def verify_chain(tx: Tx, signer_public: str) -> list[Finding]:
 class Told:
     """One event on the way from the first to the last. ``seq`` None: behind the last one, what is wrong there.
 
-    ``data`` is empty where it cannot be read. ``signed``: a head stands at this event.
+    ``data`` is empty where it cannot be read. ``signed_at``: when a head was signed here, as it is stored.
     """
 
     seq: int | None
     kind: str
     data: Mapping[str, object]
     findings: tuple[Finding, ...]
-    signed: bool
+    signed_at: str | None = None
 
 
 def walk(tx: Tx, signer_public: str) -> Iterator[Told]:
@@ -179,16 +179,16 @@ def walk(tx: Tx, signer_public: str) -> Iterator[Told]:
             head = next(heads, None)
         data = _data(line)
         findings += _judge(line, data, previous, expected)
-        at_head = head is not None and head.seq == line.seq
-        if head is not None and at_head:
+        signed_at = None
+        if head is not None and head.seq == line.seq:
             findings += _judge_head(head, line, signer_public)
-            head = next(heads, None)
-        yield Told(line.seq, line.kind, data or {}, tuple(findings), at_head)
+            signed_at, head = head.signed_at, next(heads, None)
+        yield Told(line.seq, line.kind, data or {}, tuple(findings), signed_at)
         previous, expected = line.hash, line.seq + 1
     left = [_cut(one) for one in (*(() if head is None else (head,)), *heads)]
     if expected > 1 and not signed:
         left.append(Finding(FindingKind.MISSING_HEAD, expected - 1, "no end of the history was ever signed"))
-    yield Told(None, "", {}, tuple(left), False)
+    yield Told(None, "", {}, tuple(left))
 
 
 def _judge(line: Line, data: dict[str, object] | None, previous: str, expected: int) -> Iterator[Finding]:

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 from engine import catalog as catalogs
 from engine.cancel import CancelToken
 from engine.catalog import Tx, bound
+from engine.catalog.installation import Identity
 from engine.catalog.snapshots import Stored
 from engine.clock import from_rfc3339
 from engine.errors import CatalogError, FormatError, KeyAccessError, OffsiteError
 from engine.evidence import chain, proofs
 from engine.evidence.manifests import Manifest, read_manifest
 from engine.evidence.rows import Known, RowFinding
-from engine.model import Checked, EventHead, EvidenceStanding, Installation, Part, Role, Verification, VerifyFinding
+from engine.model import Checked, EventHead, EvidenceStanding, Part, Role, Verification, VerifyFinding
 from engine.service.access import WORKER, acting_as, needs
 from engine.service.duties import Duty
 from engine.snapshot import Keys
@@ -133,7 +134,7 @@ class VerifyFacet:
         began = time.monotonic()
         keys, refused = self._keys()
         with self._engine.catalog.read() as tx:
-            installation = catalogs.installation.get(tx)
+            installation = catalogs.installation.identity(tx)
             if installation is None:
                 raise CatalogError("catalog.damaged", "the catalog does not say whose it is")
             run = _Run(installation, said, cancel)
@@ -141,7 +142,6 @@ class VerifyFacet:
             run.rows(tx)
             run.receipts(tx)
             self._sealed(tx, run, keys, refused)
-            head = catalogs.events.newest_head(tx)
         if manifests:
             self._manifests(run)
         return Verification(
@@ -151,20 +151,22 @@ class VerifyFacet:
             checked=tuple(run.checked),
             findings=tuple(run.findings),
             events=run.events,
-            signed_seq=head.seq if head is not None else None,
-            signed_at=head.signed_at if head is not None else None,
-            unsigned=run.events - (head.seq if head is not None else 0),
+            signed_seq=run.signed_seq,
+            signed_at=run.signed_at,
+            unsigned=run.events - (run.signed_seq or 0),
             wrong=sum(part.wrong for part in run.checked),
             took_s=round(time.monotonic() - began, 3),
         )
 
-    def _keys(self) -> tuple[Keys | None, KeyAccessError | None]:
+    def _keys(self) -> tuple[Keys | None, OffsiteError | None]:
         try:
             return self._engine.keys.open(), None
-        except KeyAccessError as e:
+        except OffsiteError as e:
             return None, e
+        except ValueError as e:  # a public key in the catalog that is none
+            return None, KeyAccessError("key.row-altered", f"the keys of the catalog cannot be read: {e}")
 
-    def _sealed(self, tx: Tx, run: _Run, keys: Keys | None, refused: KeyAccessError | None) -> None:
+    def _sealed(self, tx: Tx, run: _Run, keys: Keys | None, refused: OffsiteError | None) -> None:
         """The signing key and every sealed value, where the master key can be had."""
         with run.part(Part.KEYS) as part:
             if keys is None:
@@ -177,13 +179,19 @@ class VerifyFacet:
             part.count = 1
             if keys.signer.public_hex != run.installation.signer_public:
                 part.wrong("the signing key", "the catalog names another public key than the one it seals")
-            for table, column, row_id, value in _cells(tx):
-                part.look()
-                try:
-                    self._engine.keys.unseal(keys, table, column, row_id, value)
-                except KeyAccessError as e:
-                    what = f"{bound.KINDS[table].words} {row_id}"
-                    part.wrong(what, f"its sealed {column.replace('_', ' ')} does not open: {e.message}")
+            try:
+                for table, column, row_id, value in _cells(tx):
+                    part.look()
+                    self._cell(part, keys, table, column, row_id, value)
+            except (CatalogError, ValueError) as e:
+                part.wrong("sealed values", f"they cannot be read: {e}")
+
+    def _cell(self, part: _Part, keys: Keys, table: str, column: str, row_id: str, value: str) -> None:
+        try:
+            self._engine.keys.unseal(keys, table, column, row_id, value)
+        except KeyAccessError as e:
+            what = f"{bound.KINDS[table].words} {row_id}"
+            part.wrong(what, f"its sealed {column.replace('_', ' ')} does not open: {e.message}")
 
     def _manifests(self, run: _Run) -> None:
         """The manifest of every snapshot that is there: bytes, signature, and what it says."""
@@ -260,13 +268,15 @@ class _Part:
 class _Run:
     """One verification: what was looked at and what was found."""
 
-    def __init__(self, installation: Installation, said: Said, cancel: CancelToken) -> None:
+    def __init__(self, installation: Identity, said: Said, cancel: CancelToken) -> None:
         self.installation = installation
         self.said = said
         self.cancel = cancel
         self.checked: list[Checked] = []
         self.findings: list[VerifyFinding] = []
         self.events = 0
+        self.signed_seq: int | None = None
+        self.signed_at: datetime | None = None
         self._known = Known()
         self._between: list[RowFinding] = []
 
@@ -288,6 +298,8 @@ class _Run:
                 part.look()
                 self.events = told.seq
                 self._between += self._known.hear(told.seq, told.kind, told.data)
+                if told.signed_at is not None:
+                    self.signed_seq, self.signed_at = told.seq, _at(told.signed_at)
 
     def rows(self, tx: Tx) -> None:
         with self.part(Part.ROWS) as part:
@@ -337,7 +349,7 @@ def _cells(tx: Tx) -> Iterator[tuple[str, str, str, str]]:
             yield "alert_channels", "secret", channel.id, channel.secret_sealed
 
 
-def _manifest(data: bytes, row: Stored, installation: Installation) -> Iterator[str]:
+def _manifest(data: bytes, row: Stored, installation: Identity) -> Iterator[str]:
     """What is wrong with a manifest that was read at a destination."""
     if hashlib.sha256(data).hexdigest() != row.manifest_sha256:
         yield "the manifest at the destination is not the one whose hash the ledger holds"
@@ -351,7 +363,7 @@ def _manifest(data: bytes, row: Stored, installation: Installation) -> Iterator[
             yield f"its manifest says {name} {said}, and the ledger {held}"
 
 
-def _pairs(manifest: Manifest, row: Stored, installation: Installation) -> Iterator[tuple[str, object, object]]:
+def _pairs(manifest: Manifest, row: Stored, installation: Identity) -> Iterator[tuple[str, object, object]]:
     yield "artifact", manifest.artifact_id, row.id
     yield "catalog", manifest.catalog_id, installation.catalog_id
     yield "connection", manifest.connection_id, row.connection_id
