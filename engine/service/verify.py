@@ -23,7 +23,7 @@ from engine.errors import CatalogError, FormatError, KeyAccessError, OffsiteErro
 from engine.evidence import chain, proofs
 from engine.evidence.manifests import Manifest, read_manifest
 from engine.evidence.rows import Known, RowFinding
-from engine.model import Checked, EventHead, EvidenceStanding, Part, Role, Verification, VerifyFinding
+from engine.model import CHECKED, Checked, EventHead, EvidenceStanding, Part, Role, Verification, VerifyFinding
 from engine.service.access import WORKER, acting_as, needs
 from engine.service.duties import Duty
 from engine.snapshot import Keys
@@ -32,7 +32,6 @@ from engine.storage.base import Storage
 if TYPE_CHECKING:
     from engine.service import Engine
 
-CHECKED = "evidence.checked"
 LOOK_EVERY_S = 3600.0
 DAILY = timedelta(hours=23)
 """A day but for the hour that a look may be early."""
