@@ -26,6 +26,8 @@ CHANGED = "catalog.changed"
 """Rows that were changed without an event of their own: nothing is changed untold."""
 _ADOPTING = frozenset({ADOPTED, REBUILT})
 _AT_ONCE = 1000
+_LONG = {"snapshots": 50, "drills": 50, "restores": 50, "reconciliations": 50}
+"""Rows at once where one may have megabytes: a snapshot with the structure of ten thousand tables."""
 
 
 class RowFindingKind(StrEnum):
@@ -97,7 +99,8 @@ def tell_rest(tx: Tx, clock: Clock, actor: str) -> None:
 def every(tx: Tx, kind: Kind) -> Iterator[tuple[Key, str]]:
     """Key and hash of each row that is there and is evidence, by key. Raises CatalogError."""
     after: Key | None = None
-    while page := tx.tuples(kind.every(after, _AT_ONCE)):
+    at_once = _LONG.get(kind.name, _AT_ONCE)
+    while page := tx.tuples(kind.every(after, at_once)):
         for row in page:
             yield tuple(row[: kind.keys]), kind.digest(row)
         after = tuple(page[-1][: kind.keys])
