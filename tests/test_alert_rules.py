@@ -210,7 +210,7 @@ def test_a_document_in_words() -> None:
 
 
 def test_a_ledger_that_does_not_hold_is_told_until_a_look_finds_nothing() -> None:
-    wrong = Facts(checked_at=NOW, wrong=2, first_wrong="drill x: it is not what event 3 left behind")
+    wrong = Facts(wrong=2, first_wrong="drill x: it is not what event 3 left behind")
     [told] = judged(wrong)
     assert (told.kind, told.name) == (IncidentKind.LEDGER, "ledger")
     assert "2 found wrong: drill x: it is not what event 3 left behind" in told.summary

@@ -155,9 +155,9 @@ def _key(facts: Facts, now: datetime) -> Judgement:
 
 
 def _ledger(facts: Facts) -> Iterator[Wanted]:
-    if facts.wrong and facts.checked_at is not None:
+    if facts.wrong:
         first = f": {facts.first_wrong}" if facts.first_wrong else ""
-        said = f"the ledger does not hold together, seen {_instant(facts.checked_at)}: {facts.wrong} found wrong{first}"
+        said = f"the ledger does not hold together: {facts.wrong} found wrong{first}"
         hint = "`offsitedb verify` names each of them, and what to do"
         yield _wanted(IncidentKind.LEDGER, LEDGER, "ledger", said, hint)
 

@@ -61,7 +61,6 @@ class Gatherer:
             last_heard_at=catalogs.alert_facts.last_heard(tx),
             work_since=catalogs.alert_facts.work_since(tx),
             blocked=tuple(catalogs.alert_facts.blocked(tx)),
-            checked_at=checked[0].at if checked else None,
             wrong=int(checked[0].data.get("wrong") or 0) if checked else 0,
             first_wrong=str(checked[0].data.get("first") or "") if checked else "",
             key_tried_at=catalogs.alert_facts.last_begun(tx),
