@@ -113,6 +113,8 @@ class Known:
         self._rows: dict[str, tuple[bytes | None, int]] = {}
         """By label: the row's hash (None: it is not there) and the event that said so last."""
         self._last = 0
+        self.adopted: dict[str, tuple[int, int]] = {}
+        """Rows that were bound as they were found: by the kind of event, how many, and the last event that did so."""
 
     def hear(self, seq: int, kind: str, data: Mapping[str, object]) -> Iterator[RowFinding]:
         """The next event; what does not follow from those before it."""
@@ -125,6 +127,8 @@ class Known:
             before, now = _hash(before_text), _hash(now_text)
             was, last = self._rows.get(label, (None, None))
             fresh = last is None and kind in _ADOPTING
+            if fresh:
+                self.adopted[kind] = (self.adopted.get(kind, (0, 0))[0] + 1, seq)
             if before != was and not fresh:
                 since = "before" if last is None else f"after event {last} and before"
                 detail = f"it was changed {since} event {seq}, and no event tells of that"

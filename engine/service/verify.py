@@ -309,6 +309,9 @@ class _Run:
                 part.look()
                 if one is not None:
                     self._row(tx, part, one)
+            part.note = "; ".join(
+                f"{n:,} were bound as they were found{_event_words(tx, seq)}" for n, seq in self._known.adopted.values()
+            )
 
     def receipts(self, tx: Tx) -> None:
         with self.part(Part.RECEIPTS) as part:
