@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from engine import catalog as catalogs
+from engine.catalog import Tx
 from engine.errors import ConfigError, Internal, KeyAccessError
 from engine.evidence import chain
 from engine.evidence.signer import Signer, allowed_signers
@@ -137,14 +138,7 @@ class KeysFacet:
             self._engine.key_store(backend).store(found.catalog_id, master)
         with self._engine.catalog.write() as tx:
             catalogs.installation.set_key_backend(tx, backend)
-            chain.append_event(
-                tx,
-                self._engine.clock,
-                actor=self._engine.actor,
-                kind="key.restored",
-                subject=current.kid,
-                data={"backend": backend},
-            )
+            self._event(tx, "key.restored", current.kid, backend=backend)
         keys = self.open()
         with self._engine.catalog.write() as tx:
             chain.sign_head(tx, keys.signer, self._engine.clock)
@@ -154,7 +148,8 @@ class KeysFacet:
     def confirm_recovery(self) -> None:
         """Note that the operator typed parts of the recovery code back."""
         with self._engine.catalog.write() as tx:
-            catalogs.installation.confirm_recovery(tx, self._engine.clock.now())
+            confirmed = catalogs.installation.confirm_recovery(tx, self._engine.clock.now())
+            self._event(tx, "key.recovery-confirmed", confirmed.recovery_kid)
 
     @needs(Role.ADMIN)
     def confirm_with(self, code_text: str) -> KeyStatus:
@@ -188,12 +183,16 @@ class KeysFacet:
         Raises KeyAccessError.
         """
         keys = self.open()
-        if epoch is None or epoch == keys.master.epoch:
-            return keys.master.text
-        for master in keys.epochs.at_hand():
-            if master.epoch == epoch:
-                return master.text
-        raise KeyAccessError("key.missing", f"this host's keyring holds no epoch {epoch} of the master key")
+        held = (keys.master, *keys.epochs.at_hand())
+        master = next((m for m in held if epoch in (None, m.epoch)), None)
+        if master is None:
+            raise KeyAccessError("key.missing", f"this host's keyring holds no epoch {epoch} of the master key")
+        with self._engine.catalog.write() as tx:
+            self._event(tx, "key.shown", master.kid)
+        return master.text
+
+    def _event(self, tx: Tx, kind: str, subject: str, **data: str) -> None:
+        chain.append_event(tx, self._engine.clock, actor=self._engine.actor, kind=kind, subject=subject, data=data)
 
     def installation(self) -> Installation:
         with self._engine.catalog.read() as tx:
