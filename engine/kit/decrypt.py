@@ -387,10 +387,13 @@ def decrypt(source: BinaryIO, code: Code, write: Callable[[bytes], object], mani
 
 def read_manifest(raw: bytes, signers: set[bytes], keys: dict[str, Any] | None) -> Manifest:
     envelope = strict_json(raw, "the manifest", "format.manifest")
-    clear = envelope.get("manifest") if isinstance(envelope, dict) else None
-    whole = isinstance(clear, dict) and envelope.keys() == {"manifest", "signature"} and clear.keys() == MANIFEST_KEYS
-    if not whole or type(clear["v"]) is not int or clear["v"] != 1 or type(clear["size_bytes"]) is not int:
-        refuse("format.manifest", "the manifest does not say what a manifest says, or has another version")
+    if not isinstance(envelope, dict) or envelope.keys() != {"manifest", "signature"}:
+        refuse("format.manifest", "the manifest does not say what a manifest says")
+    clear = envelope["manifest"]
+    if not isinstance(clear, dict) or clear.keys() != MANIFEST_KEYS:
+        refuse("format.manifest", "the manifest does not say what a manifest says")
+    if type(clear["v"]) is not int or clear["v"] != 1 or type(clear["size_bytes"]) is not int:
+        refuse("format.manifest", "the manifest has another version than 1: use the decrypt.py that lies beside it")
     texts = [clear[k] for k in ("artifact_id", "catalog_id", "connection_id", "artifact_sha256", "signer", "sealed")]
     if not all(isinstance(t, str) for t in texts) or not HEX[64].fullmatch(clear["signer"]):
         refuse("format.manifest", "the manifest does not say what a manifest says")
