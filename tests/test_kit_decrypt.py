@@ -10,8 +10,6 @@ import json
 import random
 import secrets
 import subprocess
-import sys
-import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,13 +27,12 @@ from engine.keys.wrap import wrap_dek
 from engine.kit import decrypt, holdings
 from engine.stream import container, pipeline
 from tests.fixtures.artifacts import into, reader_of
+from tests.fixtures.bare import run_alone
 from tests.test_kit_holdings import CODE, SEED, held
 from tests.test_vectors import vectors
 
 CATALOG, CONNECTION = held().catalog_id, "c1" * 16
 DECRYPT = Path(decrypt.__file__)
-BARE = ("cryptography", "cffi", "_cffi_backend", "pycparser")
-"""What a machine has after ``pip install cryptography``."""
 
 
 @dataclass(frozen=True)
@@ -110,18 +107,6 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
     return lay_out(tmp_path_factory.mktemp("off"), b"PGDMP" + random.Random(1).randbytes(2_300_000))
 
 
-@pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Python that has nothing but its own library and ``cryptography``."""
-    root = tmp_path_factory.mktemp("bare")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", root], check=True)
-    there = next(root.glob("lib/python3*/site-packages"))
-    for path in Path(sysconfig.get_path("platlib")).iterdir():
-        if path.name.split("-")[0].split(".")[0] in BARE:
-            (there / path.name).symlink_to(path)
-    return root / "bin/python"
-
-
 def opened(sealed: bytes, manifest: decrypt.Manifest | None = None, code: RecoveryCode = CODE) -> bytes:
     out = io.BytesIO()
     decrypt.decrypt(io.BytesIO(sealed), decrypt.Code(code.text), out.write, manifest)
@@ -134,8 +119,7 @@ def known(shelf: Shelf) -> decrypt.Manifest:
 
 
 def run(bare: Path, *arguments: object, code: str = CODE.text) -> subprocess.CompletedProcess[bytes]:
-    command = [str(bare), "-I", *(str(a) for a in arguments), "--code-stdin"]
-    return subprocess.run(command, input=code.encode() + b"\n", capture_output=True, timeout=60)
+    return run_alone(bare, *arguments, code=code)
 
 
 # -- the vectors of the format
