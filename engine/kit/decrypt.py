@@ -522,6 +522,8 @@ def do_open(args: argparse.Namespace) -> None:
     path: Path = args.what
     if args.output is None:
         sys.exit("decrypt.py: where to? -o restored.dump, or -o - for a pipe")
+    if args.output != "-" and Path(args.output).exists():
+        sys.exit(f"decrypt.py: {shown(args.output)} is there already: it is not overwritten")
     beside_it = path.with_name(path.name.removesuffix(".odb") + ".manifest.json")
     with path.open("rb") as source:
         read_header(source)  # before anybody is asked for anything
@@ -550,8 +552,6 @@ def output(target: str) -> Iterator[Callable[[bytes], object]]:
         sys.stdout.buffer.flush()
         return
     path = Path(target)
-    if path.exists():
-        sys.exit(f"decrypt.py: {target} is there already: it is not overwritten")
     part = path.with_name(path.name + ".part")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
     try:
