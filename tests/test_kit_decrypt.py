@@ -48,7 +48,9 @@ class Shelf:
         return self.artifact.read_bytes()
 
 
-def lay_out(root: Path, plaintext: bytes, artifact_id: str = "ab" * 16) -> Shelf:
+def lay_out(
+    root: Path, plaintext: bytes, artifact_id: str = "ab" * 16, *, digest: dict[str, str] | None = None
+) -> Shelf:
     """A destination as the program leaves it, sealed through the real pipeline."""
     master, dek = held().master, secrets.token_bytes(32)
     header = container.ArtifactHeader(
@@ -69,7 +71,8 @@ def lay_out(root: Path, plaintext: bytes, artifact_id: str = "ab" * 16) -> Shelf
         on_progress=lambda plain, sealed: None,
         stall_timeout_s=60.0,
     )
-    details = {"plaintext_bytes": len(plaintext), "plaintext_sha256": hashlib.sha256(plaintext).hexdigest(), "rows": 7}
+    digest = {"members_sha256": result.members_sha256} if digest is None else digest
+    details = {"plaintext_bytes": len(plaintext), "rows": 7, **digest}
     blob = seal_blob(master, "manifest", (CATALOG, artifact_id, CONNECTION), json.dumps(details).encode())
     key = f"v1/{CONNECTION}/00000001-{artifact_id}.odb"
     text, _ = write_manifest(
@@ -194,6 +197,18 @@ def test_another_backup_in_its_place_is_refused(shelf: Shelf, tmp_path: Path) ->
     with pytest.raises(decrypt.Refused) as caught:
         opened(other.sealed(), known(shelf))
     assert caught.value.code == "format.swapped"
+
+
+def test_the_recorded_content_is_compared(tmp_path: Path) -> None:
+    """By the digest of members, or by the plaintext's own in snapshots from before; one of them must be there."""
+    right = hashlib.sha256(b"PGDMP one").hexdigest()
+    earlier = lay_out(tmp_path / "earlier", b"PGDMP one", digest={"plaintext_sha256": right})
+    assert opened(earlier.sealed(), known(earlier)) == b"PGDMP one"
+    for n, digest in enumerate(({"members_sha256": right}, {"plaintext_sha256": "0" * 64}, {})):
+        other = lay_out(tmp_path / str(n), b"PGDMP one", digest=digest)
+        with pytest.raises(decrypt.Refused) as caught:
+            opened(other.sealed(), known(other))
+        assert caught.value.code == "format.gzip"
 
 
 def test_a_code_of_another_installation_is_told(shelf: Shelf) -> None:
