@@ -47,6 +47,7 @@ MARKED: dict[str, tuple[Role, bool]] = {
     "keys.confirm_with": (Role.ADMIN, False),
     "keys.master_text": (Role.ADMIN, True),
     "keys.restore": (Role.ADMIN, True),
+    "keys.rotate": (Role.ADMIN, True),
     "move.to": (Role.ADMIN, True),
     "operators.add": (Role.ADMIN, True),
     "operators.change_password": (Role.VIEWER, True),
@@ -115,7 +116,8 @@ ENTRANCE = {
 
 INNER = {
     "alerts.duties",
-    *("connections.conninfo", "jobs.queue", "keys.open", "keys.seal", "keys.unseal", "restores.restorer"),
+    *("connections.conninfo", "jobs.queue", "keys.duty", "keys.installation", "keys.open", "keys.seal"),
+    *("keys.unseal", "restores.restorer"),
     *(
         "requests.checkpoint",
         "requests.come_to",
