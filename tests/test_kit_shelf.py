@@ -19,7 +19,7 @@ from engine.kit.holdings import HeldCheck, HeldRetention, HeldSchedule, Holdings
 from engine.model import OperatorCheck, ScratchServer
 from engine.model.kit import KitState
 from engine.model.retention import RetentionPolicy
-from engine.service import Engine
+from engine.service import Engine, doctor
 from engine.service import recoverykit as service
 from engine.storage.base import Storage
 from offsitedb_tui.demo.held import HeldKey
@@ -184,6 +184,7 @@ def test_a_destination_that_refuses_is_named_once_and_tried_again(
     assert views["second"].state is KitState.FAILING
     assert "may not be written" in (views["second"].error or "")
     assert machine.events(service.FAILED) == 2, "one for each destination"
+    assert any("kit cannot be written to second" in problem for problem in doctor.examine(machine.engine).problems)
     assert isinstance(machine.engine.recovery.after_change(_id(machine)), StoreError)
     with pytest.raises(StoreError):
         machine.engine.recovery.kit("here")
@@ -210,8 +211,10 @@ def test_the_code_is_proven_on_everything(machine: Machine) -> None:
     assert (shown.verified_at, shown.overdue) == (machine.clock.now(), False)
     assert shown.kits[0].state is KitState.CURRENT
     assert machine.events(service.VERIFIED) == 1
+    assert not any("recovery" in problem for problem in doctor.examine(engine).problems)
     machine.clock.at += timedelta(days=181)
     assert engine.recovery.show().overdue
+    assert any("offsitedb recovery verify" in problem for problem in doctor.examine(engine).problems)
 
 
 def test_a_wrong_code_proves_nothing(machine: Machine) -> None:
