@@ -22,6 +22,7 @@ from sqlalchemy import update
 from engine import catalog as catalogs
 from engine.catalog.schema import SEALED, connections, metadata
 from engine.errors import CatalogError, ConfigError, Internal, KeyAccessError
+from engine.evidence import chain
 from engine.jobs import JobRunner
 from engine.keys.master import MasterKey
 from engine.keys.seals import field_kid
@@ -529,6 +530,18 @@ def test_each_host_lets_go_in_its_own_keyring(host: Host) -> None:
             one.keys.duty().run()
         assert set(host.ring.keys) == set(ring.keys) == {2}
         host.vault.check(engine)
+
+
+def test_an_event_alone_removes_no_key(host: Host) -> None:
+    """Whoever can write to the catalog cannot have a worker throw away what snapshots need."""
+    host.engine.keys.rotate()
+    with host.engine.catalog.write() as tx:
+        for epoch in (1, 2):
+            chain.append_event(tx, host.clock, actor="x", kind="key.retired", subject="x", data={"epoch": epoch})
+    host.clock.at += 2 * KEEP
+    host.engine.keys.duty().run()
+    assert set(host.ring.keys) == {1, 2}
+    host.unchanged(2)
 
 
 def test_a_host_that_lacks_a_needed_epoch_retires_none(host: Host) -> None:

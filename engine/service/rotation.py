@@ -56,8 +56,6 @@ class Rotation:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._gone: set[int] = set()
-        """Retired epochs that this process has seen out of the keyring."""
 
     @property
     def duty(self) -> Duty:
@@ -145,7 +143,7 @@ class Rotation:
             if late or idle:
                 with engine.catalog.write() as tx:
                     self._tidy(tx, found, keys, masters)
-            self._forget(engine.key_store(found.key_backend), found)
+            self._forget(engine.key_store(found.key_backend), found, masters)
 
     def _tidy(self, tx: Tx, found: Installation, keys: Keys, masters: Sequence[MasterKey]) -> None:
         if catalogs.installation.get(tx) != found:
@@ -175,13 +173,13 @@ class Rotation:
                 idle.append(master)
         return idle
 
-    def _forget(self, store: KeyStore, found: Installation) -> None:
-        """Remove what was retired from this host's keyring."""
+    def _forget(self, store: KeyStore, found: Installation, masters: Sequence[MasterKey]) -> None:
+        """Remove what was retired from this host's keyring; never on the history's word alone."""
         with self._engine.catalog.read() as tx:
-            retired = _past(tx, found).retired - self._gone
-        for epoch in sorted(retired):
-            store.delete(found.catalog_id, epoch)
-            self._gone.add(epoch)
+            retired, needs = _past(tx, found).retired, _needs(tx)
+        for master in masters:
+            if master.epoch in retired and master.epoch != found.key_epoch and not needs.of(master.kid):
+                store.delete(found.catalog_id, master.epoch)
 
     # looking
 
@@ -349,6 +347,4 @@ def _why(state: str, snapshots: int, fields: int, until: datetime | None) -> str
         return f"opens {' and '.join(counted)}"
     if state in ("absent", "unknown"):
         return "nothing in this catalog needs it"
-    return (
-        f"nothing needs it any more; kept until {until:%Y-%m-%d}" if until is not None else "nothing needs it any more"
-    )
+    return "needed by nothing" + ("" if until is None else f", kept until {until:%Y-%m-%d}")
