@@ -193,9 +193,9 @@ def test_the_kit_restores_it_with_nothing_of_ours(
     assert shown["verified_at"] >= proof["at"]
     assert not shown["overdue"]
     assert [kit["state"] for kit in shown["kits"]] == ["current"]
-    said = shop.program.call("recovery", "verify", "--json", stdin=code[:-1] + ("q" if code[-1] != "q" else "p"))
-    assert said.error(12)["code"] == "key.recovery-code"
-    assert code[:-1] not in said.out + said.err
+    refused = shop.program.call("recovery", "verify", "--json", stdin=code[:-1] + ("q" if code[-1] != "q" else "p"))
+    assert refused.error(12)["code"] == "key.recovery-code"
+    assert code[:-1] not in refused.out + refused.err
     assert shop.program.call("recovery", "kit", "--destination", "nowhere", "--json").error(2)
 
 
