@@ -40,6 +40,7 @@ from engine.service.moving import MoveFacet
 from engine.service.operators import OperatorsFacet
 from engine.service.posture import PostureFacet
 from engine.service.reconcile import ReconcileFacet
+from engine.service.recoverykit import RecoveryFacet
 from engine.service.requests import RequestsFacet
 from engine.service.restores import RestoresFacet
 from engine.service.retention import RetentionFacet
@@ -99,6 +100,7 @@ class Engine:
         self.schedules = SchedulesFacet(self)
         self.retention = RetentionFacet(self)
         self.reconcile = ReconcileFacet(self)
+        self.recovery = RecoveryFacet(self)
         self.apikeys = ApiKeysFacet(self)
         self.requests = RequestsFacet(self)
         self.worker = WorkerFacet(self)
@@ -180,14 +182,8 @@ class Engine:
     @property
     def duties(self) -> tuple[Duty, ...]:
         """What a worker does by itself, beside the jobs."""
-        return (
-            Scheduler(self).duty,
-            self.retention.duty(),
-            self.reconcile.duty(),
-            self.keys.duty(),
-            self.verify.duty(),
-            *self.alerts.duties(),
-        )
+        by_facets = (self.retention, self.reconcile, self.keys, self.recovery, self.verify)
+        return (Scheduler(self).duty, *(facet.duty() for facet in by_facets), *self.alerts.duties())
 
     @property
     def work(self) -> Mapping[JobKind, Work]:
@@ -197,6 +193,7 @@ class Engine:
             conninfo=lambda record, _keys: self.connections.conninfo(record),
             storage=self.open_storage,
             scratch=self.scratch.given,
+            kit=self.recovery.after_checkpoint,
         )
         work = Checkpoints(self.catalog, self.clock, self.settings, self.paths, opener, self.toolsets).work()
         work[JobKind.PRUNE] = self.retention.pruner().work
