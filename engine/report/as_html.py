@@ -106,7 +106,8 @@ def _spans(text: Text) -> Iterator[str]:
 
 
 def _paragraph(block: Paragraph) -> str:
-    return f"<p>{_text(block.text)}</p>\n"
+    kind = ' class="note"' if block.small else ""
+    return f"<p{kind}>{_text(block.text)}</p>\n"
 
 
 def _heading(block: Heading) -> str:
@@ -146,10 +147,8 @@ def _table(block: Table) -> str:
     head = "".join(f'<th scope="col"{_kind(column)}>{escape(column.title)}</th>' for column in block.columns)
     body = "".join(_rows(block))
     note = f'<p class="note">{escape(block.note)}</p>\n' if block.note else ""
-    return (
-        f'<div class="wide"><table><caption><bdi>{escape(block.title)}</bdi></caption>'
-        f"<thead><tr>{head}</tr></thead>{body}</table></div>\n{note}"
-    )
+    caption = f"<caption><bdi>{escape(block.title)}</bdi></caption>" if block.title else ""
+    return f'<div class="wide"><table>{caption}<thead><tr>{head}</tr></thead>{body}</table></div>\n{note}'
 
 
 def _rows(block: Table) -> Iterator[str]:
@@ -158,10 +157,13 @@ def _rows(block: Table) -> Iterator[str]:
         cells = "".join(
             f"<td{_kind(column)}>{_text(cell)}</td>" for column, cell in zip(block.columns, row.cells, strict=True)
         )
-        below = "".join(
-            f'<tr class="below"><td colspan="{len(block.columns)}">{_text(text)}</td></tr>' for text in row.below
-        )
+        below = "".join(_below(fact, len(block.columns)) for fact in row.below)
         yield f"<tbody><tr>{cells}</tr>{below}</tbody>"
+
+
+def _below(fact: Fact, columns: int) -> str:
+    label = f'<span class="label">{escape(fact.label)}</span>' if fact.label else ""
+    return f'<tr class="below"><td colspan="{columns}"><div>{label}<div>{_text(fact.text)}</div></div></td></tr>'
 
 
 def _kind(column: Column) -> str:

@@ -17,7 +17,7 @@ import typst
 from engine.model.report import Report
 from engine.report import charts
 from engine.report.chapters import describe
-from engine.report.document import Against, Calendar, Chart, Document, Phases, Trend, mapped
+from engine.report.document import Against, Calendar, Chart, Document, Kind, Phases, Table, Trend, mapped, plain
 from engine.report.glyphs import written_out
 
 FONT = "Libertinus Serif, DejaVu Sans Mono"
@@ -49,12 +49,28 @@ def _plain(value: Any) -> Any:
     """``value`` as JSON knows it; a record says which one it is, a chart comes drawn."""
     if isinstance(value, Calendar | Trend | Phases | Against):
         return _chart(value)
+    if isinstance(value, Table):
+        return _table(value)
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     if hasattr(value, "__dataclass_fields__"):
         record = {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
         return {"is": type(value).__name__.lower(), **record}
     return value
+
+
+def _table(table: Table) -> dict[str, Any]:
+    """With the share of the width that each column of words gets, by what stands in it; 0: as wide as it needs."""
+    shares = [
+        0 if column.kind is not Kind.WORDS else _share([len(column.title), *(len(plain(row.cells[n])) for row in table.rows)])
+        for n, column in enumerate(table.columns)
+    ]
+    record = {field.name: _plain(getattr(table, field.name)) for field in fields(table)}
+    return {"is": "table", **record, "shares": shares}
+
+
+def _share(lengths: list[int]) -> int:
+    return min(max([*lengths, 11]), 60)
 
 
 def _chart(chart: Chart) -> dict[str, str]:

@@ -179,7 +179,8 @@ def _between(left: str, right: str) -> str:
 
 
 def _table(block: Table) -> Iterator[str]:
-    yield block.title
+    if block.title:
+        yield block.title
     if not block.rows:
         yield f"{_INDENT}(none)"
         return
@@ -191,8 +192,10 @@ def _table(block: Table) -> Iterator[str]:
     yield _INDENT + (" " * _GAP).join("─" * width for width in widths)
     for row, line in zip(block.rows, body, strict=True):
         yield from _cells(line, widths, numbers)
-        for text in row.below:
-            yield from _wrapped(plain(text), first=_INDENT * 2, rest=_INDENT * 3)
+        label = max((cells(fact.label) for fact in row.below), default=0)
+        for fact in row.below:
+            first = _INDENT * 2 + (_padded(fact.label, label + 1) if label else "")
+            yield from _wrapped(plain(fact.text), first=first, rest=" " * cells(first) if label else _INDENT * 3)
     if block.note:
         yield from _wrapped(block.note, first=_INDENT, rest=_INDENT)
 

@@ -75,7 +75,7 @@ def _encryption(report: Report, zone: tzinfo) -> Iterator[Block]:
                 "Master key", said("id ", code(installation.kid), f", number {installation.key_epoch}, held in {kept}")
             ),
             Fact("Recovery code", said("key id ", code(installation.recovery_kid), ", ", recovery)),
-            Fact("Snapshots sealed for", sealed),
+            Fact("Sealed for keys", sealed),
             Fact("Signing key", said(code(words.name(installation.signer, 200)))),
             Fact("In use since", said(words.moment(installation.created_at, zone))),
         )
@@ -93,7 +93,7 @@ def _tls(report: Report) -> Iterator[Block]:
         yield Paragraph(said("No snapshot was made."))
         return
     columns = (Column("Database"), Column("Carried by"), Column("Server's identity"), Column("Snapshots", Kind.NUMBER))
-    yield Table("Connections to the databases", columns, rows)
+    yield Table("", columns, rows)
 
 
 def _carried(t: TlsRow) -> str:
@@ -139,7 +139,7 @@ def _programs(report: Report) -> Iterator[Block]:
         for c in report.controls.clients
     )
     note = "Used: for how many snapshots (pg_dump) or drills (pg_restore, scratch server)."
-    yield Table("Versions against the security floor", columns, rows, note)
+    yield Table("", columns, rows, note)
 
 
 def _isolation(report: Report) -> Iterator[Block]:
@@ -163,7 +163,7 @@ def _isolation(report: Report) -> Iterator[Block]:
         for row in report.controls.isolation
     )
     columns = (Column("Sandbox"), Column("Network that it could reach"), Column("Drills", Kind.NUMBER))
-    yield Table("Isolation of drills", columns, rows)
+    yield Table("", columns, rows)
 
 
 # changes
@@ -183,7 +183,7 @@ def _change_table(title: str, of: str, rows: Sequence[ChangeRow], zone: tzinfo) 
         return
     columns = (Column("At", Kind.SHORT), Column("What"), Column("By"), Column("Event", Kind.NUMBER))
     yield Table(
-        f"Changes: {title}",
+        "",
         columns,
         tuple(
             Row(
@@ -210,7 +210,7 @@ def _criteria(report: Report) -> Iterator[Block]:
         )
     )
     rows = tuple(Row((said(strong(c.code)), said(c.title), said(c.where))) for c in report.controls.criteria)
-    yield Table("Trust services criteria", (Column("Criterion", Kind.SHORT), Column("Asks for"), Column("See")), rows)
+    yield Table("", (Column("Criterion", Kind.SHORT), Column("Asks for"), Column("See")), rows)
 
 
 def _posture(chapter: Posture) -> Iterator[Block]:
@@ -219,7 +219,7 @@ def _posture(chapter: Posture) -> Iterator[Block]:
         yield Paragraph(said(text))
     if chapter.columns:
         columns = tuple(Column(_capital(words.name(title))) for title in chapter.columns)
-        yield Table(chapter.title, columns, tuple(Row(tuple(said(cell) for cell in row)) for row in chapter.rows))
+        yield Table("", columns, tuple(Row(tuple(said(cell) for cell in row)) for row in chapter.rows))
 
 
 def _capital(text: str) -> str:

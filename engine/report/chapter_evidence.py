@@ -13,6 +13,7 @@ from engine.report.document import (
     Block,
     Chapter,
     Column,
+    Fact,
     Heading,
     Kind,
     Paragraph,
@@ -23,6 +24,7 @@ from engine.report.document import (
     bad,
     code,
     good,
+    line,
     quiet,
     said,
     strong,
@@ -90,11 +92,11 @@ def _unproven(report: Report, zone: tzinfo) -> Iterator[Block]:
                 said(verdict(drill.verdict)),
                 said(words.short_moment(row.taken_at, zone)),
             ),
-            tuple(said(reason) for reason in drill.reasons) or (said(quiet("no reason was recorded")),),
+            tuple(line(reason) for reason in drill.reasons) or (line(quiet("no reason was recorded")),),
         )
         for drill, c, row in sorted(found, key=lambda triple: triple[0].ended_at)
     )
-    yield Table("Failed, or not carried out", columns, rows)
+    yield Table("", columns, rows)
 
 
 # every snapshot
@@ -108,14 +110,14 @@ def _connection(c: ConnectionReport, zone: tzinfo) -> Iterator[Block]:
     columns = (
         Column("No.", Kind.NUMBER),
         Column("Taken", Kind.SHORT),
-        Column("Verdict", Kind.SHORT),
+        Column("Verdict"),
         Column("Tables equal", Kind.NUMBER),
         Column("Rows restored", Kind.NUMBER),
         Column("Size", Kind.NUMBER),
         Column("Restored in", Kind.NUMBER),
     )
     rows = tuple(_snapshot(row, zone) for row in c.snapshots)
-    yield Table(f"Snapshots of {words.name(c.name)}", columns, rows)
+    yield Table("", columns, rows)
 
 
 def _snapshot(row: SnapshotRow, zone: tzinfo) -> Row:
@@ -142,7 +144,7 @@ def _equal(drill: DrillRow) -> Text:
     return said(text if drill.tables_equal == drill.tables_compared else bad(text))
 
 
-def _below(row: SnapshotRow, zone: tzinfo) -> Iterator[Text]:
+def _below(row: SnapshotRow, zone: tzinfo) -> Iterator[Fact]:
     notes: list[str] = []
     if row.tag:
         notes.append(f"tag {words.name(row.tag)}")
@@ -154,14 +156,14 @@ def _below(row: SnapshotRow, zone: tzinfo) -> Iterator[Text]:
         when = f" on {words.short_moment(row.fate_at, zone)}" if row.fate_at else ""
         rule = f", rule: {row.fate_rule}" if row.fate_rule else ""
         notes.append(f"{_FATES[row.fate]}{when}{rule}")
-    yield said(quiet("snapshot "), code(row.id), quiet(f" · {' · '.join(notes)}" if notes else ""))
-    yield said(quiet("file     "), code(row.sha256))
+    yield Fact("snapshot", said(code(row.id), quiet(f" · {' · '.join(notes)}" if notes else "")))
+    yield Fact("file", said(code(row.sha256)))
     for n, drill in enumerate(row.drills):
         if len(row.drills) > 1:
             again = f"drill {n + 1} of {len(row.drills)}, {words.short_moment(drill.ended_at, zone)}: "
-            yield said(quiet(again), verdict(drill.verdict))
-        yield said(quiet("receipt  "), code(drill.receipt_sha256))
+            yield line(quiet(again), verdict(drill.verdict))
+        yield Fact("receipt", said(code(drill.receipt_sha256)))
         if drill.verdict is Verdict.PROVEN_WITH_SKIPS:
-            yield from (said(quiet("skipped  "), reason) for reason in drill.reasons)
+            yield from (Fact("skipped", said(reason)) for reason in drill.reasons)
         elif not drill.verdict.proven:
-            yield from (said(quiet("why      "), reason) for reason in drill.reasons)
+            yield from (Fact("why", said(reason)) for reason in drill.reasons)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, tzinfo
 
 from engine.model.report import ConnectionReport, DestinationReport, Report
-from engine.model.reportrows import DeletionRow
+from engine.model.reportrows import DeletionRow, ReconciliationRow
 from engine.report import words
 from engine.report.document import (
     Block,
@@ -23,6 +23,7 @@ from engine.report.document import (
     bad,
     code,
     good,
+    line,
     quiet,
     said,
     strong,
@@ -145,7 +146,7 @@ def _deletions(report: Report, zone: tzinfo) -> Iterator[Block]:
         return
     columns = (Column("At", Kind.SHORT), Column("Of"), Column("By the rule"), Column("What is true now"))
     rows = tuple(_deletion(d, name, zone) for d, name in sorted(found, key=lambda pair: pair[0].deleted_at))
-    yield Table("Every deletion that was tried", columns, rows)
+    yield Table("", columns, rows)
 
 
 def _deletion(d: DeletionRow, name: str, zone: tzinfo) -> Row:
@@ -155,7 +156,7 @@ def _deletion(d: DeletionRow, name: str, zone: tzinfo) -> Row:
     version = said(quiet(" version "), code(words.name(d.version))) if d.version else ()
     return Row(
         (said(words.short_moment(d.deleted_at, zone)), said(words.name(name)), said(d.rule), result),
-        (said(code(words.name(d.object_key, 200)), version),),
+        (line(code(words.name(d.object_key, 200)), version),),
     )
 
 
@@ -171,7 +172,7 @@ def _destinations(report: Report, zone: tzinfo) -> Iterator[Block]:
         Row((said(strong(words.name(d.name))), _where(d), said(d.transport), _lock(d, zone)))
         for d in report.destinations
     )
-    yield Table("Where snapshots lie", columns, rows)
+    yield Table("", columns, rows)
 
 
 def _where(d: DestinationReport) -> Text:
@@ -205,10 +206,9 @@ def _listings(report: Report, zone: tzinfo) -> Iterator[Block]:
                 said(words.name(d.name)),
                 said(words.number(look.objects)),
                 said(words.size(look.size_bytes)),
-                said(good("✓ agrees") if look.agrees else bad("✗ differs")),
-                *(_off(n) for n in (look.missing, look.unknown, look.mismatched, look.lingering)),
+                _agreement(look),
             ),
-            (said(quiet("SHA-256 of the listing "), code(look.listing_sha256)),),
+            (line(quiet("SHA-256 of the listing "), code(look.listing_sha256)),),
         )
         for d in report.destinations
         for look in d.reconciliations
@@ -220,18 +220,23 @@ def _listings(report: Report, zone: tzinfo) -> Iterator[Block]:
         Column("Destination"),
         Column("Objects", Kind.NUMBER),
         Column("Size", Kind.NUMBER),
-        Column("Result", Kind.SHORT),
-        Column("Missing", Kind.NUMBER),
-        Column("Unknown", Kind.NUMBER),
-        Column("Different", Kind.NUMBER),
-        Column("Lingering", Kind.NUMBER),
+        Column("Result"),
     )
     note = (
         "Missing: recorded, and not there. Unknown: there, and not recorded. Different: there, with another size or content"
         " than recorded. Lingering: recorded as deleted, and still there."
     )
-    yield Table("Listings held against the records", columns, rows, note)
+    yield Table("", columns, rows, note)
 
 
-def _off(n: int) -> Text:
-    return said(bad(words.number(n)) if n else "0")
+def _agreement(look: ReconciliationRow) -> Text:
+    counts = (
+        (look.missing, "missing"),
+        (look.unknown, "unknown"),
+        (look.mismatched, "different"),
+        (look.lingering, "lingering"),
+    )
+    off = ", ".join(f"{words.number(n)} {what}" for n, what in counts if n)
+    if look.agrees:
+        return said(good("✓ agrees"), f": {off}" if off else "")
+    return said(bad("✗ differs"), f": {off}")

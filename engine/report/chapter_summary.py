@@ -28,6 +28,7 @@ from engine.report.document import (
     Tiles,
     bad,
     code,
+    line,
     quiet,
     said,
     strong,
@@ -64,11 +65,9 @@ def shortcomings(report: Report) -> list[str]:
     if found.drills.failed:
         out.append(f"{words.count(found.drills.failed, 'drill')} failed")
     if found.missed:
-        out.append(
-            f"{words.count(found.missed, 'snapshot')} that {words.verb(found.missed, 'was')} due"
-            f" {words.verb(found.missed, 'was')} not made"
-        )
-    if found.gaps:
+        were = words.verb(found.missed, "was")
+        out.append(f"{words.count(found.missed, 'snapshot')} that {were} due {were} not made")
+    elif found.gaps:
         days = "day passed" if found.gaps == 1 else "days passed"
         out.append(f"{words.number(found.gaps)} {days} without a snapshot that was due")
     if found.targets_missed:
@@ -160,9 +159,8 @@ def _calendars(report: Report) -> Iterator[Block]:
         days = tuple(date.fromisoformat(day.date) for day in part[0].days)
         yield Calendar(f"The month, day by day{more}", days, strips, _calendar_alt(part))
     yield Paragraph(
-        said(
-            quiet("One cell for each day and database; the worst thing that happened on the day decides what it shows.")
-        )
+        said("One cell for each day and database; the worst thing that happened on the day decides what it shows."),
+        small=True,
     )
 
 
@@ -208,7 +206,7 @@ def _connections(report: Report, zone: tzinfo) -> Table:
                 said(words.number(c.drills.could_not_verify)),
                 _newest(c, zone),
             ),
-            (said(quiet(_about(c, zone))),),
+            (line(quiet(_about(c, zone))),),
         )
         for c in report.connections
     )
@@ -281,11 +279,11 @@ def _exceptions(report: Report, zone: tzinfo) -> Iterator[Block]:
                 if e.closed_at is not None and not e.open_at_end
                 else said(bad("still open")),
             ),
-            (_acknowledged(e, zone),),
+            (Fact("", _acknowledged(e, zone)),),
         )
         for e in report.exceptions
     )
-    yield Table("Exceptions", columns, rows)
+    yield Table("", columns, rows)
 
 
 def _acknowledged(e: ReportException, zone: tzinfo) -> Text:
@@ -361,11 +359,11 @@ def _coverage(report: Report) -> Iterator[Block]:
                     else words.count(len(found.not_captured), "object")
                 ),
             ),
-            tuple(said(f"{m.kind} ", code(words.name(m.name, 130)), f": {m.reason}") for m in found.not_captured),
+            tuple(line(f"{m.kind} ", code(words.name(m.name, 130)), f": {m.reason}") for m in found.not_captured),
         )
         for c, found in known
     )
-    yield Table("Coverage", columns, rows)
+    yield Table("", columns, rows)
 
 
 def _meanings() -> Iterator[Block]:

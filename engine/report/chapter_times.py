@@ -13,6 +13,7 @@ from engine.report.document import (
     Block,
     Chapter,
     Column,
+    Fact,
     Kind,
     Measure,
     Panel,
@@ -26,6 +27,7 @@ from engine.report.document import (
     bad,
     code,
     good,
+    line,
     plain,
     quiet,
     said,
@@ -62,7 +64,7 @@ def _times(report: Report) -> Table:
         Column("Database"),
         Column("Drills", Kind.NUMBER),
         Column("Median", Kind.NUMBER),
-        Column("95 of 100", Kind.NUMBER),
+        Column("95th percentile", Kind.NUMBER),
         Column("Worst", Kind.NUMBER),
         Column("Target", Kind.NUMBER),
         Column("Worst against target", Kind.SHORT),
@@ -82,7 +84,7 @@ def _times(report: Report) -> Table:
         for c in report.connections
     )
     note = (
-        "Median: half of the drills took at most this long. 95 of 100: of a hundred drills, ninety-five took at most this"
+        "Median: half of the drills took at most this long. 95th percentile: of a hundred drills, ninety-five took at most this"
         " long; of fewer than twenty it is the worst. The worst time is the one that is held against the target."
     )
     return Table("Restore times of the month", columns, rows, note)
@@ -118,12 +120,11 @@ def _trends(report: Report) -> Iterator[Block]:
     if parts:
         yield Paragraph(
             said(
-                quiet(
-                    "Each bar reaches from zero to the median of its month, the line above it to the worst; the broken"
-                    " line is the target. A month without a bar has no proven drill. Earlier months are from the"
-                    " ledger; their receipts are in the reports of those months."
-                )
-            )
+                "Each bar reaches from zero to the median of its month, the line above it to the worst; the broken"
+                " line is the target. A month without a bar has no proven drill. Earlier months are from the"
+                " ledger; their receipts are in the reports of those months."
+            ),
+            small=True,
         )
 
 
@@ -191,7 +192,7 @@ def recovery_point(report: Report, zone: tzinfo) -> Chapter:
 
 def _gap_row(c: ConnectionReport, zone: tzinfo) -> Row:
     gap = c.recovery
-    below: list[Text] = []
+    below: list[Fact] = []
     if gap.from_at is None:
         below.append(
             said(
@@ -202,14 +203,14 @@ def _gap_row(c: ConnectionReport, zone: tzinfo) -> Row:
             )
         )
     if gap.to_at is None:
-        below.append(said(quiet("nothing was proven after: counted up to the end of what this report tells")))
+        below.append(line(quiet("nothing was proven after: counted up to the end of what this report tells")))
     if gap.before_receipt_sha256 is not None:
-        below.append(said(quiet("proven last before the month, receipt "), code(gap.before_receipt_sha256)))
+        below.append(line(quiet("proven last before the month, receipt "), code(gap.before_receipt_sha256)))
     target = said(quiet("none"))
     if gap.target_s is not None:
         target = said(words.span(gap.target_s))
         if gap.target_source is not None:
-            below.append(said(quiet(f"the target was {gap.target_source}")))
+            below.append(line(quiet(f"the target was {gap.target_source}")))
     return Row(
         (
             said(strong(words.name(c.name))),

@@ -80,7 +80,7 @@ def verify(report: Report, zone: tzinfo) -> Chapter:
         Heading("What the signature does not prove"),
         Bullets(tuple(said(text) for text in found.not_proven)),
         Heading("What is in the folder"),
-        Table("Files", (Column("File"), Column("What it is")), tuple(Row((said(code(f)), said(w))) for f, w in _FILES)),
+        Table("", (Column("File"), Column("What it is")), tuple(Row((said(code(f)), said(w))) for f, w in _FILES)),
     ]
     return Chapter("How to verify this report", said(_LEAD), tuple(blocks))
 

@@ -50,9 +50,6 @@ def _calendar(chart: Calendar) -> tuple[float, list[str]]:
         x = LABELS + n * _STEP
         weekend = on.weekday() >= 5
         parts.append(_text(x + _CELL / 2, 10, str(on.day), size=8, colour=_DIM if weekend else _INK, anchor="middle"))
-        if on.weekday() == 0 and n:
-            bottom = 16 + len(chart.strips) * _LINE
-            parts.append(_line(x - 1.5, 14, x - 1.5, bottom, _RULE, width=0.5))
     for n, strip in enumerate(chart.strips):
         y = 16 + n * _LINE
         parts.append(_text(0, y + 11, strip.label))

@@ -49,6 +49,11 @@ def said(*parts: str | Span | Text) -> Text:
     return tuple(span for span in out if span.text)
 
 
+def line(*parts: str | Span | Text) -> Fact:
+    """A line below a row that needs no label."""
+    return Fact("", said(*parts))
+
+
 def plain(text: Text) -> str:
     """Without styles."""
     return "".join(span.text for span in text)
@@ -83,7 +88,10 @@ def bad(text: str) -> Span:
 
 @dataclass(frozen=True, slots=True)
 class Paragraph:
+    """``small``: an explanation of what stands above it."""
+
     text: Text
+    small: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,15 +166,15 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """``below``: lines across the whole table under the row, which stay with it."""
+    """``below``: lines across the whole table under the row, which stay with it; a label may be empty."""
 
     cells: tuple[Text, ...]
-    below: tuple[Text, ...] = ()
+    below: tuple[Fact, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """``note`` stands below it."""
+    """``note`` stands below it. ``title`` is empty where a heading has said it."""
 
     title: str
     columns: tuple[Column, ...]

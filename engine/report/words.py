@@ -117,7 +117,7 @@ def duration(s: float) -> str:
     s = round(s)
     if s < 7200:
         return f"{s // 60}{NBSP}min{NBSP}{s % 60:02d}{NBSP}s"
-    if s < 48 * 3600:
+    if s < 96 * 3600:
         return f"{s // 3600}{NBSP}h{NBSP}{s % 3600 // 60:02d}{NBSP}min"
     return f"{s // 86400}{NBSP}d{NBSP}{s % 86400 // 3600}{NBSP}h"
 
