@@ -174,7 +174,8 @@ def _kind(column: Column) -> str:
 
 
 def _chart(block: Chart) -> str:
-    return f'<figure><figcaption>{escape(block.title)}</figcaption><div class="wide">{charts.svg(block, FONT)}</div></figure>\n'
+    drawn = f'<div class="wide">{charts.svg(block, FONT)}</div>'
+    return f"<figure><figcaption>{escape(block.title)}</figcaption>{drawn}</figure>\n"
 
 
 _WRITERS: tuple[tuple[type, Callable[..., str]], ...] = (

@@ -62,7 +62,9 @@ def _plain(value: Any) -> Any:
 def _table(table: Table) -> dict[str, Any]:
     """With the share of the width that each column of words gets, by what stands in it; 0: as wide as it needs."""
     shares = [
-        0 if column.kind is not Kind.WORDS else _share([len(column.title), *(len(plain(row.cells[n])) for row in table.rows)])
+        0
+        if column.kind is not Kind.WORDS
+        else _share([len(column.title), *(len(plain(row.cells[n])) for row in table.rows)])
         for n, column in enumerate(table.columns)
     ]
     record = {field.name: _plain(getattr(table, field.name)) for field in fields(table)}

@@ -9,7 +9,7 @@ from engine.model.report import Report
 from engine.model.reportrows import ChangeRow, TlsRow
 from engine.model.reportrows import Chapter as Posture
 from engine.report import words
-from engine.report.chapter_summary import actor
+from engine.report.chapter_exceptions import actor
 from engine.report.document import (
     Block,
     Chapter,
@@ -33,8 +33,8 @@ from engine.report.document import (
 from engine.report.events import event_words
 
 _LEAD = (
-    "How the data was protected on its way and where it lies, which PostgreSQL programs were used, what a drill was shut in"
-    " by, and who changed anything that bears on this."
+    "How the data was protected on its way and where it lies, which PostgreSQL programs were used, what a drill was"
+    " shut in by, and who changed anything that bears on this."
 )
 _BACKENDS = {
     "secret-service": "the keyring of the host's desktop session (Secret Service)",
@@ -148,8 +148,8 @@ def _isolation(report: Report) -> Iterator[Block]:
     yield Heading("What drills were shut in by")
     yield Paragraph(
         said(
-            "A restored database may hold code. So a drill restores as a user without rights, into a server that exists only"
-            " for that."
+            "A restored database may hold code. So a drill restores as a user without rights, into a server that"
+            " exists only for that."
         )
     )
     rows = tuple(

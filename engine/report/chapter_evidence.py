@@ -32,8 +32,9 @@ from engine.report.document import (
 )
 
 _LEAD = (
-    "One line for each snapshot that was taken or drilled in the month. Below it stand its id, the SHA-256 of the encrypted"
-    " file as it lies at the destination, and the SHA-256 of the receipt of its drill, which is in the folder"
+    "One line for each snapshot that was taken or drilled in the month. Below it stand its id, the SHA-256 of the"
+    " encrypted file as it lies at the destination, and the SHA-256 of the receipt of its drill, which is in the"
+    " folder"
 )
 _SAID = {
     Verdict.PROVEN: good("✓ proven"),

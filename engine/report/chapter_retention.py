@@ -31,9 +31,9 @@ from engine.report.document import (
 )
 
 _LEAD = (
-    "Which snapshots are kept is decided by rules that are set for each database. A deletion is tried only after the plan"
-    " was made, and afterwards the destination is asked what is true. Then its listing is held against the records, in"
-    " both directions."
+    "Which snapshots are kept is decided by rules that are set for each database. A deletion is tried only after the"
+    " plan was made, and afterwards the destination is asked what is true. Then its listing is held against the"
+    " records, in both directions."
 )
 _RESULTS = {
     "deleted": good("deleted"),
@@ -223,8 +223,8 @@ def _listings(report: Report, zone: tzinfo) -> Iterator[Block]:
         Column("Result"),
     )
     note = (
-        "Missing: recorded, and not there. Unknown: there, and not recorded. Different: there, with another size or content"
-        " than recorded. Lingering: recorded as deleted, and still there."
+        "Missing: recorded, and not there. Unknown: there, and not recorded. Different: there, with another size or"
+        " content than recorded. Lingering: recorded as deleted, and still there."
     )
     yield Table("", columns, rows, note)
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import date, tzinfo
 
-from engine.model.report import ConnectionReport, Report, ReportException
+from engine.model.report import ConnectionReport, Report
 from engine.model.reportrows import DayState
 from engine.report import words
+from engine.report.chapter_exceptions import wrong_things
 from engine.report.document import (
     Block,
     Bullets,
     Calendar,
     Chapter,
     Column,
-    Fact,
-    Facts,
     Heading,
     Kind,
     Paragraph,
@@ -27,7 +26,6 @@ from engine.report.document import (
     Tile,
     Tiles,
     bad,
-    code,
     line,
     quiet,
     said,
@@ -37,14 +35,11 @@ from engine.report.document import (
 STRIPS = 30
 """Connections in one calendar: a chart has to fit on a page."""
 _LEAD = (
-    "OffsiteDB copies each database into an encrypted file, a snapshot, and sends it to another place, its destination."
-    " A drill then fetches the snapshot back from there, restores it into a PostgreSQL server that exists only for that,"
-    " and compares what came back with what was captured. This chapter says what those drills showed."
+    "OffsiteDB copies each database into an encrypted file, a snapshot, and sends it to another place, its"
+    " destination. A drill then fetches the snapshot back from there, restores it into a PostgreSQL server that"
+    " exists only for that, and compares what came back with what was captured. This chapter says what those drills"
+    " showed."
 )
-WHY_MISSED = {
-    "missed": "nothing was running that could have started it",
-    "overlapped": "the one before it was still running",
-}
 
 
 def summary(report: Report, zone: tzinfo) -> Chapter:
@@ -52,7 +47,7 @@ def summary(report: Report, zone: tzinfo) -> Chapter:
     if report.connections:
         blocks += _calendars(report)
         blocks += [_connections(report, zone), *_targets(report)]
-    blocks += [*_exceptions(report, zone), *_not_made(report, zone), *_coverage(report), *_meanings()]
+    blocks += wrong_things(report, zone)
     return Chapter("Summary", said(_LEAD), tuple(blocks))
 
 
@@ -121,33 +116,34 @@ def _in_words(report: Report) -> Text:
     found, drills = report.summary, report.summary.drills
     if not report.connections:
         return said("No database was protected in this month, so nothing was due and nothing was drilled.")
+    size = f", {words.size(found.stored_bytes)} in all" if found.made else ""
     made = f"{words.count(found.made, 'snapshot')} of {words.count(found.connections, 'database')}"
-    text = f"{made[0].upper()}{made[1:]} {words.verb(found.made, 'was')} made, {words.size(found.stored_bytes)} in all."
-    if found.due:
-        text += f" Schedules asked for {words.number(found.due)}"
-        text += (
-            f"; {words.number(found.missed)} of those {words.verb(found.missed, 'was')} not made."
-            if found.missed
-            else ", and none is missing."
+    told = [f"{_were(found.made, made, 'made')}{size}."]
+    if found.due and found.missed:
+        told.append(
+            f"Schedules asked for {words.number(found.due)}; {words.number(found.missed)} of those"
+            f" {words.verb(found.missed, 'was')} not made."
         )
+    elif found.due:
+        told.append(f"Schedules asked for {words.number(found.due)}, and none of those is missing.")
     else:
-        text += " No schedule asked for any; they were made on demand."
+        told.append("No schedule asked for any.")
+    told.append(f"{_were(drills.total, words.count(drills.total, 'drill'), 'carried out')}.")
     good = drills.proven + drills.proven_with_skips
     if drills.total:
-        text += (
-            f" {words.count(drills.total, 'drill').capitalize()} {words.verb(drills.total, 'was')} carried out, and"
-            f" {words.number(good)} of them ({words.share(good, drills.total)}) proved that the snapshot restores."
-        )
-    else:
-        text += " No drill was carried out."
+        proved = f"{words.number(good)} of {words.number(drills.total)} ({words.share(good, drills.total)})"
+        told[-1] = f"{told[-1][:-1]}, and {proved} proved that the snapshot restores."
     if found.undrilled:
-        text += f" {words.count(found.undrilled, 'snapshot').capitalize()} {words.verb(found.undrilled, 'was')} not drilled."
+        told.append(f"{_were(found.undrilled, words.count(found.undrilled, 'snapshot'), 'not drilled')}.")
     if found.failed_attempts:
-        text += (
-            f" {words.count(found.failed_attempts, 'attempt').capitalize()} to make or drill a snapshot ended with"
-            " an error; they are listed below."
-        )
-    return said(text)
+        attempts = words.count(found.failed_attempts, "attempt")
+        told.append(f"{attempts.capitalize()} to make or drill a snapshot ended with an error, as listed below.")
+    return said(" ".join(told))
+
+
+def _were(n: int, what: str, done: str) -> str:
+    """``12 drills were carried out``."""
+    return f"{what[0].upper()}{what[1:]} {words.verb(n, 'was')} {done}"
 
 
 def _calendars(report: Report) -> Iterator[Block]:
@@ -251,149 +247,8 @@ def _targets(report: Report) -> Iterator[Block]:
     else:
         yield Paragraph(
             said(
-                f"{words.number(len(missed))} of {words.count(set_, 'target')} {words.verb(len(missed), 'was')} not met:"
+                f"{words.number(len(missed))} of {words.count(set_, 'target')}",
+                f" {words.verb(len(missed), 'was')} not met:",
             )
         )
         yield Bullets(tuple(said(words.name(text, 120)) for text in missed))
-
-
-def _exceptions(report: Report, zone: tzinfo) -> Iterator[Block]:
-    yield Heading("Exceptions")
-    if not report.exceptions:
-        yield Paragraph(said("Nothing was found wrong in this month that somebody had to be told of."))
-        return
-    yield Paragraph(
-        said(
-            "What was found wrong, from when until when, and who took note of it. Those that were still open"
-            " when the period ended come first."
-        )
-    )
-    columns = (Column("What"), Column("Concerns"), Column("Began", Kind.SHORT), Column("Ended", Kind.SHORT))
-    rows = tuple(
-        Row(
-            (
-                said(e.summary),
-                said(words.name(e.connection or e.name)),
-                said(words.short_moment(e.opened_at, zone)),
-                said(words.short_moment(e.closed_at, zone))
-                if e.closed_at is not None and not e.open_at_end
-                else said(bad("still open")),
-            ),
-            (Fact("", _acknowledged(e, zone)),),
-        )
-        for e in report.exceptions
-    )
-    yield Table("", columns, rows)
-
-
-def _acknowledged(e: ReportException, zone: tzinfo) -> Text:
-    if e.acknowledged_at is None:
-        return said(quiet("nobody has acknowledged it"))
-    note = f": “{words.name(e.acknowledged_note, 400)}”" if e.acknowledged_note else ""
-    who = actor(e.acknowledged_by or "somebody")
-    return said(quiet(f"acknowledged by {who} on {words.short_moment(e.acknowledged_at, zone)}{note}"))
-
-
-def actor(who: str) -> str:
-    """``alice`` of ``operator:alice``, ``the host's user root`` of ``os:root``."""
-    kind, _, rest = who.partition(":")
-    called = {"operator": "{}", "os": "{} (user of the host)", "apikey": "API key {}", "worker": "the worker {}"}
-    return called.get(kind, "{}").format(words.name(rest or who))
-
-
-def _not_made(report: Report, zone: tzinfo) -> Iterator[Block]:
-    missed = [
-        (slot.slot_at, c.name, WHY_MISSED.get(slot.why, slot.why))
-        for c in report.connections
-        for slot in c.missed_slots
-    ]
-    failed = [(a, c.name) for c in report.connections for a in c.failed_attempts]
-    if not missed and not failed:
-        return
-    yield Heading("Snapshots that were not made, and attempts that failed")
-    if missed:
-        columns = (Column("Due at", Kind.SHORT), Column("Database"), Column("Why it was not begun"))
-        rows = tuple(
-            Row((said(words.short_moment(at, zone)), said(words.name(name)), said(why)))
-            for at, name, why in sorted(missed)
-        )
-        yield Table("Due, and not begun", columns, rows)
-    if failed:
-        columns = (Column("At", Kind.SHORT), Column("Database"), Column("What failed"), Column("What was wrong"))
-        rows = tuple(
-            Row(
-                (
-                    said(words.short_moment(a.at, zone)),
-                    said(words.name(name)),
-                    said({"checkpoint": "making a snapshot", "drill": "drilling one"}.get(a.kind, a.kind)),
-                    said(a.message, quiet(f" ({a.code})")),
-                )
-            )
-            for a, name in sorted(failed, key=lambda found: found[0].at)
-        )
-        yield Table("Begun, and failed", columns, rows)
-
-
-def _coverage(report: Report) -> Iterator[Block]:
-    known = [(c, c.coverage) for c in report.connections if c.coverage is not None]
-    if not known:
-        return
-    yield Heading("What the snapshots hold")
-    whole = [c for c, found in known if found.tables == found.tables_in_source and not found.not_captured]
-    yield Paragraph(
-        said(
-            "A snapshot holds what the role that reads the database may see."
-            f" {words.number(len(whole))} of {words.count(len(known), 'database')} {words.verb(len(whole), 'was')} captured whole,"
-            " by the newest snapshot of each."
-        )
-    )
-    columns = (Column("Database"), Column("Tables captured", Kind.NUMBER), Column("Not captured, and why"))
-    rows = tuple(
-        Row(
-            (
-                said(strong(words.name(c.name))),
-                said(f"{words.number(found.tables)} of {words.number(found.tables_in_source)}"),
-                said(
-                    "nothing is missing"
-                    if not found.not_captured and found.tables == found.tables_in_source
-                    else words.count(len(found.not_captured), "object")
-                ),
-            ),
-            tuple(line(f"{m.kind} ", code(words.name(m.name, 130)), f": {m.reason}") for m in found.not_captured),
-        )
-        for c, found in known
-    )
-    yield Table("", columns, rows)
-
-
-def _meanings() -> Iterator[Block]:
-    yield Heading("What the words mean")
-    yield Facts(
-        (
-            Fact(
-                "Proven",
-                said(
-                    "The snapshot was fetched back and restored. Every table has the rows that were captured,"
-                    " and what was compared beyond that is equal."
-                ),
-            ),
-            Fact(
-                "Proven with skips",
-                said(
-                    "The same, but some captured objects could not be tried in a drill. Each is"
-                    " named with the reason in chapter 5."
-                ),
-            ),
-            Fact("Failed", said("The snapshot did not restore to what was captured. It must not be relied on.")),
-            Fact(
-                "Could not verify",
-                said("The drill itself could not be carried out. That says nothing about the snapshot."),
-            ),
-            Fact("Not drilled", said("There is a snapshot, and nothing is known about it yet.")),
-            Fact("Missing", said("A snapshot was due, and none was made.")),
-            Fact(
-                "Receipt",
-                said("The signed record of one drill: what was expected, what came back, and how long it took."),
-            ),
-        )
-    )

@@ -43,9 +43,9 @@ _TIMES = (
     " restored copy had been compared. Only drills that proved their snapshot count."
 )
 _GAP = (
-    "If the database had been lost at the worst moment of the month, everything written since the newest proven snapshot"
-    " would have been lost with it. The largest gap between two proven snapshots that follow each other says how much"
-    " time that is."
+    "If the database had been lost at the worst moment of the month, everything written since the newest proven"
+    " snapshot would have been lost with it. The largest gap between two proven snapshots that follow each other says"
+    " how much time that is."
 )
 
 
@@ -84,8 +84,9 @@ def _times(report: Report) -> Table:
         for c in report.connections
     )
     note = (
-        "Median: half of the drills took at most this long. 95th percentile: of a hundred drills, ninety-five took at most this"
-        " long; of fewer than twenty it is the worst. The worst time is the one that is held against the target."
+        "Median: half of the drills took at most this long. 95th percentile: of a hundred drills, ninety-five took"
+        " at most this long; of fewer than twenty it is the worst. The worst time is the one that is held against the"
+        " target."
     )
     return Table("Restore times of the month", columns, rows, note)
 
@@ -184,8 +185,8 @@ def recovery_point(report: Report, zone: tzinfo) -> Chapter:
         "Largest gap between proven snapshots",
         columns,
         rows,
-        "A gap counts from when the earlier snapshot was taken until the later one was; one that reaches into the month"
-        " from before it counts whole.",
+        "A gap counts from when the earlier snapshot was taken until the later one was; one that reaches into the"
+        " month from before it counts whole.",
     )
     return Chapter("Recovery point", said(_GAP), (table, *_against(report)))
 
@@ -195,7 +196,7 @@ def _gap_row(c: ConnectionReport, zone: tzinfo) -> Row:
     below: list[Fact] = []
     if gap.from_at is None:
         below.append(
-            said(
+            line(
                 quiet(
                     "nothing was proven before: counted from when the database was first protected, or from the"
                     " beginning of the month"

@@ -23,8 +23,8 @@ from engine.report.document import (
 )
 
 _LEAD = (
-    "The report is a folder of plain files. Two programs that every Unix system has, sha256sum and ssh-keygen, are enough to"
-    " check that the folder is whole and was signed by the installation; OffsiteDB is not needed."
+    "The report is a folder of plain files. Two programs that every Unix system has, sha256sum and ssh-keygen, are"
+    " enough to check that the folder is whole and was signed by the installation; OffsiteDB is not needed."
 )
 _FILES = (
     ("report.json", "the data of this report, from which its other forms are made"),
@@ -53,8 +53,8 @@ def verify(report: Report, zone: tzinfo) -> Chapter:
                 code("OK"),
                 " behind every file, the last one ",
                 code("Good"),
-                " signature. Compare the fingerprint that it shows with one that you got by another way than this report:"
-                " from the people who run the installation, by telephone for example.",
+                " signature. Compare the fingerprint that it shows with one that you got by another way than this"
+                " report: from the people who run the installation, by telephone for example.",
             )
         ),
         Facts((Fact("Fingerprint", said(code(report.installation.signer_fingerprint))),)),
@@ -63,9 +63,8 @@ def verify(report: Report, zone: tzinfo) -> Chapter:
             said(
                 "Every drill's receipt is in the folder ",
                 code("receipts"),
-                ", under the SHA-256 that chapter 5 names. The"
-                " history is a chain: no event can be changed, removed or put in without breaking every hash that comes"
-                " after it.",
+                ", under the SHA-256 that chapter 5 names. The history is a chain: no event can be changed, removed"
+                " or put in without breaking every hash that comes after it.",
             )
         ),
         Facts(
@@ -87,7 +86,8 @@ def verify(report: Report, zone: tzinfo) -> Chapter:
 
 def _events(report: Report) -> str:
     found = report.verifying
-    text = f"{words.count(found.events, 'event')}, numbers {words.number(found.first_seq)} to {words.number(found.last_seq)}"
+    numbers = f"numbers {words.number(found.first_seq)} to {words.number(found.last_seq)}"
+    text = f"{words.count(found.events, 'event')}, {numbers}"
     if found.withheld:
         text += f"; of {words.number(found.withheld)} that concern other databases there are only the hashes"
     return text

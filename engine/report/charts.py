@@ -52,7 +52,7 @@ def _calendar(chart: Calendar) -> tuple[float, list[str]]:
         parts.append(_text(x + _CELL / 2, 10, str(on.day), size=8, colour=_DIM if weekend else _INK, anchor="middle"))
     for n, strip in enumerate(chart.strips):
         y = 16 + n * _LINE
-        parts.append(_text(0, y + 11, strip.label))
+        parts.append(_label(y + 11, strip.label))
         for day, state in enumerate(strip.days):
             parts += _day(LABELS + day * _STEP, y, state, chart.days[day])
     top = 16 + len(chart.strips) * _LINE + 10
@@ -127,7 +127,7 @@ def _panel(panel: Panel) -> Iterator[str]:
     def y(s: float) -> float:
         return base - s / top * high
 
-    yield _text(0, 12, panel.label, weight="bold")
+    yield _text(0, 12, words.name(panel.label, 40), weight="bold")
     peak = max(measured, default=0.0)
     yield _line(left, y(peak), right, y(peak), "#e2e2e2")
     yield _text(left - 6, y(peak) + 3, words.duration(peak), size=9, colour=_DIM, anchor="end")
@@ -160,7 +160,7 @@ def _phases(chart: Phases) -> tuple[float, list[str]]:
     wide = WIDTH - LABELS - 90
     for n, bar in enumerate(chart.bars):
         y = top + n * _LINE
-        parts.append(_text(0, y + 11, bar.label))
+        parts.append(_label(y + 11, bar.label))
         whole = sum(bar.parts)
         x = LABELS
         for part, seconds in enumerate(bar.parts):
@@ -205,7 +205,7 @@ def _against(chart: Against) -> tuple[float, list[str]]:
     top = max([*(m.value_s or 0.0 for m in chart.measures), *(m.target_s or 0.0 for m in chart.measures), 1e-3])
     for n, measure in enumerate(chart.measures):
         y = n * _LINE
-        parts.append(_text(0, y + 12, measure.label))
+        parts.append(_label(y + 12, measure.label))
         value = measure.value_s or 0.0
         over = measure.target_s is not None and value > measure.target_s
         parts.append(_rect(LABELS, y + 3, value / top * wide, 10, "#a9c0d4", "#1f3b57"))
@@ -246,6 +246,11 @@ def _text(
     bold = ' font-weight="bold"' if weight == "bold" else ""
     side = f' text-anchor="{anchor}"' if anchor != "start" else ""
     return f'<text x="{x:g}" y="{y:g}" font-size="{size:g}" fill="{colour}"{side}{bold}>{escape(text)}</text>'
+
+
+def _label(y: float, text: str) -> str:
+    """A name in the column on the left, which has room for so much."""
+    return _text(0, y, words.name(text, 24))
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, colour: str, *, width: float = 1, dash: str = "") -> str:

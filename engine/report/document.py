@@ -322,6 +322,8 @@ def mapped(value: T, change: Callable[[str], str]) -> T:
 def _mapped(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, StrEnum | date):
         return value
+    if isinstance(value, Code):  # of several lines by nature
+        return Code("\n".join(map(change, value.text.split("\n"))))
     if isinstance(value, str):
         return change(value)
     if isinstance(value, tuple):

@@ -30,16 +30,13 @@ _UNSEEN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 _PLURALS = {"is": "are", "was": "were", "has": "have", "day without": "days without", "copy": "copies"}
 
 
-def visible(text: str, *, keep: str = "\n") -> str:
-    """``text`` with control, bidi and zero-width characters made visible, and cut where it is very long.
-
-    A line feed stays only where the text is of several lines by nature, which ``keep`` says.
-    """
+def visible(text: str) -> str:
+    """``text`` with control, bidi and zero-width characters made visible, line feeds too, and cut where it is long."""
     if len(text) > LONGEST:
         text = text[: LONGEST - 1] + "…"
     if text.isascii() and text.isprintable():
         return text
-    return "".join(ch if ch in keep or _harmless(ch) else _code(ch) for ch in text)
+    return "".join(ch if _harmless(ch) else _code(ch) for ch in text)
 
 
 def _harmless(ch: str) -> bool:
@@ -54,7 +51,7 @@ def _code(ch: str) -> str:
 
 def name(text: str, longest: int = 80) -> str:
     """A name from outside on one line, at most ``longest`` characters: cut in the middle, both ends stay."""
-    one = visible(text, keep="")
+    one = visible(text)
     if len(one) <= longest:
         return one
     head = (longest - 1) * 2 // 3
