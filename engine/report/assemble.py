@@ -37,12 +37,21 @@ from engine.report import figures
 from engine.report.facts import ConnectionFacts, DestinationFacts, DrillFact, Facts
 from engine.report.wording import CIPHER, COMMANDS, CRITERIA, NOT_PROVEN
 
-ACCESS = ("operator.", "apikey.")
+ACCESS = ("access.", "operator.", "apikey.")
 KEYS = ("key.", "installation.", "recovery.")
 _NOISE = frozenset({"operator.logged-in", "operator.logged-out"})
 OTHER = (
     *("connection.", "destination.added", "destination.changed", "destination.removed", "schedule.", "drills."),
-    *("retention.set", "retention.cleared", "channel.", "check.", "snapshot.pinned", "snapshot.unpinned"),
+    *(
+        "retention.set",
+        "retention.cleared",
+        "retention.paused",
+        "retention.resumed",
+        "channel.",
+        "check.",
+        "snapshot.pinned",
+        "snapshot.unpinned",
+    ),
     *("scratch.added", "scratch.removed", "catalog."),
 )
 

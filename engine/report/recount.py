@@ -209,7 +209,7 @@ class _Counting:
 
     def _changes(self, full: Sequence[Plain]) -> None:
         controls = self.report["controls"]
-        for name, prefixes in (("access_changes", ("operator.", "apikey.")), ("key_changes", ("key.",))):
+        for name, prefixes in (("access_changes", ("access.", "operator.", "apikey.")), ("key_changes", ("key.",))):
             events = {
                 e["seq"]
                 for e in full
