@@ -177,7 +177,7 @@ class FailedAttempt:
 @dataclass(frozen=True, slots=True)
 class MissedSlot:
     """An instant at which a snapshot was due and none was begun. ``why``: ``missed`` (nobody was there to start it) or
-    ``overlapped`` (the one before still ran)."""
+    ``overlapped`` (the one before still ran), ``undecided`` (no worker has looked since)."""
 
     slot_at: datetime
     why: str
@@ -209,7 +209,7 @@ class KeptBy:
 
 @dataclass(frozen=True, slots=True)
 class TlsRow:
-    """How the source was reached, for how many of the month's snapshots. ``transport``: ``tcp`` or ``unix``."""
+    """How the source was reached, for how many of the snapshots that were drilled. ``transport``: ``tcp``, ``unix``."""
 
     sslmode: str
     in_use: bool
