@@ -206,25 +206,30 @@ def failed_jobs(tx: Tx, connection_id: str, since: datetime, until: datetime) ->
     ]
 
 
-def deleted(tx: Tx, destination_id: str, since: datetime, until: datetime) -> list[tuple[str | None, DeletionRow]]:
-    """Attempts to delete objects at a destination, oldest first, each with the connection whose snapshot it was."""
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """An attempt to delete an object. ``connection_id`` None: it belonged to no snapshot of the ledger."""
+
+    destination_id: str
+    connection_id: str | None
+    row: DeletionRow
+
+
+def deleted(tx: Tx, since: datetime, until: datetime) -> list[Deleted]:
+    """Attempts to delete objects, oldest first."""
     d = deletions.c
-    found: list[tuple[str | None, DeletionRow]] = []
+    found: list[Deleted] = []
     after: ColumnElement[bool] = d.deleted_at >= since
     while True:
         query = (
             select(deletions, snapshots.c.connection_id)
             .join_from(deletions, snapshots, snapshots.c.id == d.snapshot_id, isouter=True)
-            .where(d.destination_id == destination_id, after, d.deleted_at < until)
+            .where(after, d.deleted_at < until)
         )
         rows = tx.rows(query.order_by(d.deleted_at, d.id).limit(PAGE))
-        found += [
-            (
-                r.connection_id,
-                DeletionRow(r.object_key, r.version, r.snapshot_id, r.rule, r.deleted_at, r.result, r.detail),
-            )
-            for r in rows
-        ]
+        for r in rows:
+            row = DeletionRow(r.object_key, r.version, r.snapshot_id, r.rule, r.deleted_at, r.result, r.detail)
+            found.append(Deleted(r.destination_id, r.connection_id, row))
         if len(rows) < PAGE:
             return found
         last = rows[-1]

@@ -97,6 +97,13 @@ def settle_month(tx: Tx, month: str, fence: int, report_id: str) -> bool:
     return bool(tx.change(mine.values(report_id=report_id, error=None, error_code=None)))
 
 
+def mark_month(tx: Tx, month: str, report_id: str, *, by: str, at: datetime) -> None:
+    """Somebody built the month's report by hand: no worker has to."""
+    values = {"report_id": report_id, "error": None, "error_code": None}
+    if not tx.change(update(months).where(months.c.month == month).values(**values)):
+        tx.change(insert(months).values(month=month, attempts=0, taken_by=by, taken_until=at, **values))
+
+
 def fail_month(tx: Tx, month: str, fence: int, *, error: str, code: str, again_at: datetime) -> bool:
     """An attempt came to nothing; it is tried again at ``again_at``."""
     mine = update(months).where(months.c.month == month, months.c.attempts == fence, months.c.report_id.is_(None))

@@ -38,6 +38,7 @@ from engine.service.ledger import LedgerFacet
 from engine.service.moving import MoveFacet
 from engine.service.operators import OperatorsFacet
 from engine.service.reconcile import ReconcileFacet
+from engine.service.reports import ReportsFacet
 from engine.service.requests import RequestsFacet
 from engine.service.restores import RestoresFacet
 from engine.service.retention import RetentionFacet
@@ -96,6 +97,7 @@ class Engine:
         self.retention = RetentionFacet(self)
         self.reconcile = ReconcileFacet(self)
         self.apikeys = ApiKeysFacet(self)
+        self.reports = ReportsFacet(self)
         self.requests = RequestsFacet(self)
         self.worker = WorkerFacet(self)
         self.workers = WorkersFacet(self)
@@ -172,7 +174,13 @@ class Engine:
     @property
     def duties(self) -> tuple[Duty, ...]:
         """What a worker does by itself, beside the jobs."""
-        return (Scheduler(self).duty, self.retention.duty(), self.reconcile.duty(), *self.alerts.duties())
+        return (
+            Scheduler(self).duty,
+            self.retention.duty(),
+            self.reconcile.duty(),
+            self.reports.duty(),
+            *self.alerts.duties(),
+        )
 
     @property
     def work(self) -> Mapping[JobKind, Work]:
