@@ -34,6 +34,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "operator": ("add", "list", "reset", "disable", "enable", "role", "password"),
     "receipt": _ALL,
     "reconcile": _ALL,
+    "report": ("build", "list", "show"),
     "restore": _ALL,
     "restores": _ALL,
     "retention": _ALL,
