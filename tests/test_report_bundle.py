@@ -106,7 +106,9 @@ def test_the_commands_of_verify_txt_are_those_that_work(copy: Path) -> None:
     assert said[1].stdout.strip() == good.removeprefix("It has to say: ")
 
 
-def test_a_hundred_edits_are_all_refused(copy: Path) -> None:
+@pytest.mark.parametrize("ours_each", [10, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_hundred_edits_are_all_refused(copy: Path, ours_each: int) -> None:
+    """By the stock tools each time, by our own verification each so many times."""
     chance = random.Random(20261130)
     files = sorted(p for p in copy.rglob("*") if p.is_file())
     for n in range(EDITS):
@@ -114,8 +116,7 @@ def test_a_hundred_edits_are_all_refused(copy: Path) -> None:
         before = path.read_bytes()
         path.write_bytes(edited(before, chance, signature=path.name == bundle.SIGNATURE))
         assert not stock_tools(copy), f"edit {n} of {path.name} was not refused"
-        found = verify_bundle(copy)
-        assert not found.ok, f"edit {n} of {path.name}"
+        assert n % ours_each or not verify_bundle(copy).ok, f"edit {n} of {path.name}"
         path.write_bytes(before)
     assert stock_tools(copy)
 
@@ -197,8 +198,15 @@ def test_whoever_holds_the_key_cannot_cut_the_history_or_take_an_event_out(copy:
     assert "does not follow" in wrong(verify_bundle(copy))["history"]
 
 
-NOT_RECOUNTED = {"revision", "v"}
-"""Numbers that follow from neither receipts nor history."""
+NOT_RECOUNTED = {
+    *("revision", "v", "scope.everything", "installation.key_epoch"),
+    *("connections[].recovery.target_s", "connections[].restore.target_s"),
+    *(f"connections[].restore.months[].{name}" for name in ("drills", "p50_s", "p95_s", "worst_s")),
+    *(f"connections[].retention.{name}" for name in ("has_policy", "pinned", "stored", "stored_bytes")),
+    *("connections[].snapshots[].seq", "connections[].snapshots[].tables_in_source"),
+}
+"""Numbers that follow from neither receipts nor history: as the catalog said. Of the chart that is the earlier months,
+of ``tables_in_source`` the snapshots that nobody drilled."""
 
 
 def test_every_number_of_the_report_that_is_changed_is_noticed(copy: Path) -> None:
@@ -216,7 +224,8 @@ def test_every_number_of_the_report_that_is_changed_is_noticed(copy: Path) -> No
         if not recount(plain, receipts, events):
             unnoticed.add(path)
         holder[key] = before
-    assert unnoticed == NOT_RECOUNTED
+    assert sorted(unnoticed - NOT_RECOUNTED) == []
+    assert sorted(NOT_RECOUNTED - unnoticed) == []
 
 
 def bundle_digest(path: Path) -> str:
