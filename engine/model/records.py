@@ -102,7 +102,6 @@ class SnapshotDetails:
     tls: TlsFacts
     relations_total: int
     plaintext_bytes: int
-    plaintext_sha256: str
     dump_bytes: int
     dump_flags: tuple[str, ...]
     role: str
@@ -116,6 +115,10 @@ class SnapshotDetails:
     """What pg_dump ran in."""
     system_identifier: str | None = None
     """PostgreSQL's own number of the server, where our role may read it."""
+    members_sha256: str | None = None
+    """The digest of the plaintext (``engine.stream.gzip.MemberDigest``)."""
+    plaintext_sha256: str | None = None
+    """Instead of it, in snapshots from before there was that digest."""
 
 
 @dataclass(frozen=True, slots=True)
