@@ -35,11 +35,18 @@ def written(document: Document, at: datetime) -> bytes:
     compiler = typst.Compiler(template, ignore_system_fonts=True)
     said = mapped(document, written_out)
     data = json.dumps(_plain(said) | {"lacking": said != document}, ensure_ascii=False)
+    try:
+        return _compiled(compiler, data, at, _STANDARDS)
+    except typst.TypstError:  # a text that the standards refuse: a file without their marks is better than none
+        return _compiled(compiler, data, at, [])
+
+
+def _compiled(compiler: typst.Compiler, data: str, at: datetime, standards: list[typst.PDFStandard]) -> bytes:
     made = compiler.compile(
         format="pdf",
         sys_inputs={"document": data},
         timestamp=at.astimezone(UTC).replace(microsecond=0),
-        pdf_standards=_STANDARDS,
+        pdf_standards=standards,
     )
     assert isinstance(made, bytes)
     return made

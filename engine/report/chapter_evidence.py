@@ -163,7 +163,7 @@ def _below(row: SnapshotRow, zone: tzinfo) -> Iterator[Fact]:
         if len(row.drills) > 1:
             again = f"drill {n + 1} of {len(row.drills)}, {words.short_moment(drill.ended_at, zone)}: "
             yield line(quiet(again), verdict(drill.verdict))
-        yield Fact("receipt", said(code(drill.receipt_sha256)))
+        yield Fact("receipt", said(code(drill.receipt_sha256), quiet(" of drill "), code(drill.id)))
         if drill.verdict is Verdict.PROVEN_WITH_SKIPS:
             yield from (Fact("skipped", said(reason)) for reason in drill.reasons)
         elif not drill.verdict.proven:

@@ -28,8 +28,8 @@ _LEAD = (
 )
 _FILES = (
     ("report.json", "the data of this report, from which its other forms are made"),
-    ("report.pdf, report.html", "this report, to file and to read"),
-    ("receipts", "the signed receipt of every drill"),
+    ("report.pdf, report.html, report.txt", "this report, to file and to read"),
+    ("receipts/ID.json", "the signed receipt of every drill, named by the id of the drill"),
     (
         "events.jsonl",
         "the history of the installation in the period, one event a line; each names the hash of the one before",
@@ -63,7 +63,7 @@ def verify(report: Report, zone: tzinfo) -> Chapter:
             said(
                 "Every drill's receipt is in the folder ",
                 code("receipts"),
-                ", under the SHA-256 that chapter 5 names. The history is a chain: no event can be changed, removed"
+                "; chapter 5 names its file and its SHA-256. The history is a chain: no event can be changed, removed"
                 " or put in without breaking every hash that comes after it.",
             )
         ),

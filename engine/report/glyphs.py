@@ -3,6 +3,7 @@ here knows stays legible as data, and no hollow box stands for it."""
 
 from __future__ import annotations
 
+import unicodedata
 from functools import cache
 
 _RANGES = (
@@ -35,12 +36,13 @@ def known() -> frozenset[str]:
     for part in _RANGES.split():
         first, _, last = part.partition("-")
         found.update(map(chr, range(int(first, 16), int(last or first, 16) + 1)))
-    return frozenset(found)
+    return frozenset(ch for ch in found if unicodedata.category(ch) not in ("Mn", "Mc"))
 
 
 def written_out(text: str) -> str:
-    """``text`` with what no font has as ``<6f22>``."""
+    """``text`` with what no font has as ``<6f22>``, and marks that stand on no letter of ours."""
     if text.isascii():
         return text
     have = known()
+    text = unicodedata.normalize("NFC", text)
     return "".join(ch if ch in have or ch == "\n" else f"<{ord(ch):04x}>" for ch in text)

@@ -50,8 +50,10 @@ def _code(ch: str) -> str:
 
 
 def name(text: str, longest: int = 80) -> str:
-    """A name from outside on one line, at most ``longest`` characters: cut in the middle, both ends stay."""
-    one = visible(text)
+    """A name from outside on one line, at most ``longest`` characters: cut in the middle, both ends stay.
+
+    A name of nothing or of blanks alone stands in quotation marks."""
+    one = visible(text) if text.strip() else f"“{visible(text[: longest - 2])}”"
     if len(one) <= longest:
         return one
     head = (longest - 1) * 2 // 3
