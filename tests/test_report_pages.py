@@ -329,7 +329,13 @@ def test_hostile_text_stays_text_on_paper(attacked: Report) -> None:
 
 def test_markup_in_a_name_is_not_read_on_paper() -> None:
     report = reporting.empty()
-    some = ('#eval("1+1")', '#read("/etc/passwd")', "<script>alert(1)</script>", "[@click=app.quit()]x", "$x^2$ *b* _i_")
+    some = (
+        '#eval("1+1")',
+        '#read("/etc/passwd")',
+        "<script>alert(1)</script>",
+        "[@click=app.quit()]x",
+        "$x^2$ *b* _i_",
+    )
     made = as_pdf.render(replace(report, scope=replace(report.scope, connections=some)))
     paper = squeezed(pypdf.PdfReader(io.BytesIO(made)).pages[0].extract_text())
     assert [text for text in some if squeezed(text) not in paper] == []
