@@ -30,12 +30,14 @@ from offsitedb_tui.verbs import (
     operator,
     postgres,
     receipt,
+    report,
     restore,
     retention,
     schedule,
     scratch,
     serve,
     snapshot,
+    verify,
     worker,
     workers,
 )
@@ -57,6 +59,7 @@ app.add_typer(check.app, name="check")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(retention.app, name="retention")
+app.add_typer(report.app, name="report")
 app.add_typer(operator.app, name="operator")
 app.add_typer(apikey.app, name="apikey")
 app.add_typer(catalog.app, name="catalog")
@@ -69,6 +72,7 @@ app.command("receipt")(receipt.receipt)
 app.command("restore")(restore.restore)
 app.command("restores")(restore.restores)
 app.command("reconcile")(retention.reconcile)
+app.command("verify")(verify.verify)
 app.command("worker")(worker.worker)
 app.command("serve")(serve.serve)
 app.command("workers")(workers.workers)

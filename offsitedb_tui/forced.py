@@ -34,11 +34,13 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "operator": ("add", "list", "reset", "disable", "enable", "role", "password"),
     "receipt": _ALL,
     "reconcile": _ALL,
+    "report": ("build", "list", "show"),
     "restore": _ALL,
     "restores": _ALL,
     "retention": _ALL,
     "schedule": _ALL,
     "scratch": _ALL,
+    "verify": _ALL,
     "workers": _ALL,
     "snapshot": ("show", "verify", "drift", "download", "pin", "unpin"),
 }

@@ -55,6 +55,7 @@ MARKED: dict[str, tuple[Role, bool]] = {
     "operators.reset": (Role.ADMIN, True),
     "operators.set_role": (Role.ADMIN, True),
     "reconcile.run": (Role.ADMIN, False),
+    "reports.build": (Role.OPERATOR, False),
     "restores.plan": (Role.OPERATOR, False),
     "restores.start": (Role.OPERATOR, True),
     "retention.apply": (Role.ADMIN, True),
@@ -70,6 +71,7 @@ MARKED: dict[str, tuple[Role, bool]] = {
     "scratch.use": (Role.OPERATOR, False),
     "snapshots.download": (Role.OPERATOR, False),
     "snapshots.verify": (Role.OPERATOR, False),
+    "verify.check_all": (Role.OPERATOR, False),
 }
 """The role that a verb needs, and whether it wants the password once more."""
 
@@ -90,9 +92,12 @@ READING = {
     *("operators.any_exist", "operators.list", "restores.of_job", "restores.read", "restores.recent"),
     *("reconcile.last", "reconcile.recent", "retention.deletions", "retention.paused", "retention.plan"),
     *("retention.removal", "retention.removals", "retention.show", "retention.why"),
+    *("reports.export", "reports.file", "reports.list", "reports.newest", "reports.show", "reports.verify"),
+    "reports.zone",
     *("schedules.list", "schedules.next", "schedules.preview", "schedules.show"),
     *("move.show", "workers.check_label", "workers.list"),
     *("scratch.list", "scratch.names", "snapshots.drift", "snapshots.resolve", "snapshots.restore_command"),
+    *("verify.check", "verify.standing"),
     *("snapshots.show", "watch.job", "watch.overview", "watch.revision", "watch.usual", "worker.any_alive"),
 }
 """They change nothing: a viewer's. The program opens the engine for nobody who is not logged in."""
@@ -106,6 +111,7 @@ ENTRANCE = {
 
 INNER = {
     "alerts.duties",
+    *("verify.duty", "verify.look", "verify.sign"),
     *("connections.conninfo", "jobs.queue", "keys.open", "keys.seal", "keys.unseal", "restores.restorer"),
     *(
         "requests.checkpoint",
@@ -115,6 +121,7 @@ INNER = {
         "requests.recent",
         "requests.states",
     ),
+    *("reports.duty", "reports.look"),
     *("reconcile.duty", "reconcile.look", "retention.duty", "retention.look", "retention.pruner"),
     *("scratch.given", "scratch.sweep", "worker.run", "worker.start", "worker.stop"),
 }

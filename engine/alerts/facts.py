@@ -72,6 +72,14 @@ class WorkerFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedReport:
+    """A month whose report a worker could not build; it tries again."""
+
+    month: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     connections: tuple[ConnectionFacts, ...] = ()
     workers: tuple[WorkerFacts, ...] = ()
@@ -83,3 +91,4 @@ class Facts:
     """Names of the connections whose jobs wait for the master key."""
     key_tried_at: datetime | None = None
     """When a job that has not ended was last begun: it may be one that was blocked."""
+    reports: tuple[FailedReport, ...] = ()

@@ -74,7 +74,9 @@ def list_recent(
         query = query.where(table.c.scope == scope)
     if before is not None:
         query = query.where(table.c.built_at < before)
-    rows = tx.rows(query.order_by(table.c.built_at.desc(), table.c.revision.desc(), table.c.id).limit(limit))
+    rows = tx.rows(
+        query.order_by(table.c.built_at.desc(), table.c.month.desc(), table.c.revision.desc(), table.c.id).limit(limit)
+    )
     return [_line(row) for row in rows]
 
 

@@ -102,7 +102,6 @@ class SnapshotDetails:
     tls: TlsFacts
     relations_total: int
     plaintext_bytes: int
-    plaintext_sha256: str
     dump_bytes: int
     dump_flags: tuple[str, ...]
     role: str
@@ -116,6 +115,10 @@ class SnapshotDetails:
     """What pg_dump ran in."""
     system_identifier: str | None = None
     """PostgreSQL's own number of the server, where our role may read it."""
+    members_sha256: str | None = None
+    """The digest of the plaintext (``engine.stream.gzip.MemberDigest``)."""
+    plaintext_sha256: str | None = None
+    """Instead of it, in snapshots from before there was that digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,9 +269,16 @@ class Worker:
     """Device and number of the directory that its locked file lies in: who sees the same one can test the lock."""
 
 
+ROW = "row:"
+"""What the keys in an event's data begin with that name rows; the rest is the row's label."""
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of the append-only history. ``data`` holds short facts, never secrets."""
+    """One line of the append-only history. ``data`` holds short facts, never secrets.
+
+    Under keys that begin with :data:`ROW` it holds the hashes of the rows that the event changed, before and after.
+    """
 
     seq: int
     at: datetime
@@ -278,6 +288,11 @@ class Event:
     data: dict[str, str | int | bool | None] = field(default_factory=dict)
     previous: str = ""
     hash: str = ""
+
+    @property
+    def told(self) -> dict[str, str | int | bool | None]:
+        """``data`` for people: without the hashes of rows."""
+        return {key: value for key, value in self.data.items() if not key.startswith(ROW)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -313,7 +313,7 @@ def _client(program: str, version: str, n: int, floors: dict[int, int]) -> Clien
 
 
 def _change(event: Event) -> ChangeRow:
-    detail = ", ".join(f"{name}: {'' if value is None else value}" for name, value in sorted(event.data.items()))
+    detail = ", ".join(f"{name}: {'' if value is None else value}" for name, value in sorted(event.told.items()))
     return ChangeRow(event.seq, event.at, event.actor, event.kind, event.subject, detail)
 
 

@@ -23,7 +23,7 @@ class DaySpan:
 
 def period(month: str, zone_name: str, now: datetime) -> Period:
     """The month ``2026-11``. Raises ConfigError ``config.month`` for what is none or has not begun, ``config.zone``."""
-    found = re.fullmatch(r"(\d{4})-(\d{2})", month)
+    found = re.fullmatch(r"([0-9]{4})-([0-9]{2})", month)
     if found is None or not 1970 <= int(found[1]) < 9999 or not 1 <= int(found[2]) <= 12:
         raise ConfigError("config.month", f"{month[:40]!r} is no month")
     first = date(int(found[1]), int(found[2]), 1)

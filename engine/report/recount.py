@@ -187,6 +187,9 @@ class _Counting:
         verifying = self.report["verifying"]
         self._same("history: events", verifying["events"], len(self.events))
         self._same("history: withheld", verifying["withheld"], len(self.events) - len(full))
+        seqs = [e["seq"] for e in self.events]
+        self._same("history: first", verifying["first_seq"], seqs[0])
+        self._same("history: last", (verifying["last_seq"], verifying["head_seq"]), (seqs[-1], seqs[-1]))
         self._same("history: receipts", verifying["receipts"], len(self.receipts))
         self._changes(full)
         self._incidents(full)

@@ -148,7 +148,7 @@ class ReportsFacet:
         if failed:
             raise failed[0]
 
-    def _due(self) -> list[str]:
+    def _due(self) -> Sequence[str]:
         """Months whose time has come and that nobody has built, oldest first."""
         now, zone = self._engine.clock.now(), self.zone()
         last = months.before(months.month_of(now - AFTER, zone))
