@@ -71,6 +71,7 @@ class ReportsPage(Page):
     AUTO_FOCUS = "#drills"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "app.checkpoint", "checkpoint", show=False, id="reports.checkpoint"),
+        Binding("d", "app.drill", "drill", show=False, id="reports.drill"),
         Binding(
             "m", "months", "monthly", id="reports.months", tooltip="The monthly reports: read, build, export, verify"
         ),

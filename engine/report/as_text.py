@@ -241,7 +241,7 @@ def _cells(texts: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -
 # charts
 
 _LABEL = 28
-_BARS = 30
+_BARS = 26
 
 
 def _calendar(block: Calendar) -> Iterator[str]:

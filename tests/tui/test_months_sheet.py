@@ -80,7 +80,7 @@ def test_a_report_is_read_where_it_is(history: History) -> None:
         await until_shown(pilot, "copied the report")
         assert app_of(pilot).clipboard == history.engine.reports.file(line, "report.txt").decode()
         await pilot.press("escape", "escape")
-        assert isinstance(pilot.app.screen, MonthsSheet)
+        await until_shown(pilot, "Monthly reports")
 
     play(history, scene)
 
