@@ -312,6 +312,7 @@ def test_built_again_it_is_a_new_revision_and_the_old_one_stays(month: Month, li
     assert (month.folder(line).name, month.folder(again).name) == ("2026-11", "2026-11.r2")
     assert month.engine.reports.newest("2026-11").id == again.id
     first, second = month.engine.reports.show(line), month.engine.reports.show(again)
-    assert replace(second, revision=1, built_at=first.built_at, connections=first.connections) == first
+    assert first.posture
+    assert replace(second, revision=1, built_at=first.built_at, posture=first.posture) == first
     assert {p.name for p in month.engine.paths.reports.iterdir()} == {"2026-11", "2026-11.r2"}
     assert verify_bundle(month.folder(again)).ok
