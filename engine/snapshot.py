@@ -249,6 +249,7 @@ class SnapshotTaker:
             structure=sealed.structure,
             dump_sandbox=dump.sandbox_for(source.conninfo).facts.sandbox,
             system_identifier=facts.system_identifier,
+            powers=facts.powers,
         )
         blob = seal_blob(
             keys.master,

@@ -143,6 +143,7 @@ ELSEWHERE = {
     **dict.fromkeys(("destinations.add_bucket", "destinations.change_keys"), "tests.live.test_cli_bucket"),
     **dict.fromkeys(("snapshots.download", "keys.restore"), "tests.live.test_verify_real"),
     "operators.recover": "tests.test_operators",
+    "reports.build": "tests.test_report_duty",
     "operators.confirm": "its failures are events; what it was given for is one",
     "keys.confirm_with": "it looks at the code, and is keys.confirm_recovery then",
     "move.to": "tests.test_catalog_moving",
@@ -153,7 +154,7 @@ ELSEWHERE = {
 SILENT = {
     **dict.fromkeys(("jobs.checkpoint", "jobs.drill"), "they queue a job; who asked is bound when it has ended"),
     **dict.fromkeys(("connections.preflight", "connections.try_out", "restores.plan"), "they look and keep nothing"),
-    **dict.fromkeys(("snapshots.verify", "verify.check_all"), "they read"),
+    **dict.fromkeys(("snapshots.verify", "verify.check_all", "posture.look", "posture.report"), "they read"),
     "alerts.test": "a delivery, which is no evidence",
 }
 """They change nothing that is evidence."""

@@ -19,10 +19,11 @@ import pytest
 from engine.errors import ConfigError, FormatError
 from engine.evidence import canonical, sshsig
 from engine.evidence.signer import Signer, allowed_signers
-from engine.model import Failure, Skip, Verdict
+from engine.model import EventHead, Failure, Skip, Verdict
 from engine.model.report import BundleVerdict, ReportLine
 from engine.report import bundle
 from engine.report.recount import recount, reduce
+from engine.service.report_renderers import RENDERERS
 from engine.service.reports import verify_bundle
 from tests.fixtures.reported import Month, new_month, utc
 
@@ -306,12 +307,29 @@ def test_what_was_altered_in_the_home_is_not_handed_out(month: Month, line: Repo
         path.write_bytes(before)
 
 
+def test_the_same_facts_make_the_same_bytes(month: Month, line: ReportLine, tmp_path: Path) -> None:
+    report = month.engine.reports.show(line)
+    head = report.verifying
+    signed = EventHead(head.head_seq, head.head_hash, head.head_signature, head.head_signed_at)
+    made = []
+    for name in ("one", "other"):
+        folder = Path(shutil.copytree(month.folder(line), tmp_path / name))
+        for path in folder.iterdir():
+            if path.is_file() and path.name != bundle.EVENTS:
+                path.unlink()
+        bundle.complete(folder, report, signed, RENDERERS, month.history.keys.signer)
+        made.append({str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()})
+    assert made[0] == made[1]
+    assert made[0][bundle.SUMS] == (month.folder(line) / bundle.SUMS).read_bytes()
+
+
 def test_built_again_it_is_a_new_revision_and_the_old_one_stays(month: Month, line: ReportLine) -> None:
     again = month.build()
     assert (line.revision, again.revision) == (1, 2)
     assert (month.folder(line).name, month.folder(again).name) == ("2026-11", "2026-11.r2")
     assert month.engine.reports.newest("2026-11").id == again.id
     first, second = month.engine.reports.show(line), month.engine.reports.show(again)
-    assert replace(second, revision=1, built_at=first.built_at, connections=first.connections) == first
+    assert first.posture
+    assert replace(second, revision=1, built_at=first.built_at, posture=first.posture) == first
     assert {p.name for p in month.engine.paths.reports.iterdir()} == {"2026-11", "2026-11.r2"}
     assert verify_bundle(month.folder(again)).ok

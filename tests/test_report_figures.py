@@ -299,7 +299,7 @@ def test_a_report_about_some_connections_holds_only_hashes_of_what_concerns_othe
     told = month.told("2026-11", "shop")
     assert told.scope.connections == ("shop",)
     assert not told.scope.everything
-    assert told.verifying.withheld == 2
+    assert told.verifying.withheld >= 2
     text = repr(told)
     assert mine.id in text
     assert theirs.id not in text

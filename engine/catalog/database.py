@@ -89,6 +89,19 @@ class Catalog:
     def dialect(self) -> str:
         return self._engine.dialect.name
 
+    @property
+    def host(self) -> str | None:
+        """Where its server is; None for a file, or a server reached by a socket of this machine."""
+        return self._url.host
+
+    @property
+    def sslmode(self) -> str | None:
+        """What protects the way to its server, as libpq reads the URL; None for a file."""
+        if self._url.drivername == "sqlite":
+            return None
+        said = self._url.query.get("sslmode")
+        return str(said) if said else os.environ.get("PGSSLMODE", "prefer")
+
     @contextmanager
     def read(self) -> Iterator[Tx]:
         """A reading transaction: one consistent view, never blocked by writers. Raises CatalogError."""

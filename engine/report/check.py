@@ -82,7 +82,7 @@ class _Checking:
         sums = dict(self._sums())
         if self.bundle.strange:
             raise ValueError(f"what does not belong to it: {', '.join(self.bundle.strange[:_SHOWN])}")
-        there = self.bundle.names - {bundle.SUMS, bundle.SIGNATURE, "SHA256SUMS.tsr"}
+        there = self.bundle.names - {bundle.SUMS, bundle.SIGNATURE}
         missing, more = sorted(sums.keys() - there), sorted(there - sums.keys())
         if missing or more:
             raise ValueError("; ".join(f"{n} {what}" for n, what in self._named(missing, more)))

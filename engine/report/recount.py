@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -31,6 +31,8 @@ _TIMINGS = {
     "restore": "restore_s",
     "compare": "verify_s",
 }
+SETTLES = 60
+"""Seconds between what happened and its event, at the most."""
 _GONE = ("deleted", "marked", "missing")
 
 
@@ -124,6 +126,13 @@ class _Counting:
     def within(self, at: str) -> bool:
         """Instants are RFC 3339 with microseconds, in UTC: as texts they sort like time."""
         return bool(self.begin <= at < self.through)
+
+    def surely(self, event: Plain) -> bool:
+        """Whether what the event tells of lies in the month: it was dated a moment before the event."""
+        return bool(_moved(self.begin, SETTLES) <= event["at"] < self.through)
+
+    def perhaps(self, event: Plain) -> bool:
+        return bool(self.begin <= event["at"] < _moved(self.through, SETTLES))
 
     def newest(self, receipts: Iterable[Reduced]) -> dict[str, Reduced]:
         return {r.snapshot_id: r for r in receipts}
@@ -232,7 +241,7 @@ class _Counting:
     def _incidents(self, full: Sequence[Plain]) -> None:
         known = {e["id"]: e for e in self.report["exceptions"]}
         for e in full:
-            if not e["kind"].startswith("incident.") or not self.within(e["at"]):
+            if not e["kind"].startswith("incident.") or not self.surely(e):
                 continue
             said = known.get(e["subject"])
             if said is None:
@@ -248,13 +257,16 @@ class _Counting:
 
     def _reconciliations(self, full: Sequence[Plain]) -> None:
         for d in self.report["destinations"]:
-            events = Counter(
-                (e["data"]["listing_sha256"], e["data"]["objects"], e["data"]["bytes"])
-                for e in full
-                if e["kind"] == "destination.reconciled" and e["subject"] == d["id"] and self.within(e["at"])
-            )
+            mine = [e for e in full if e["kind"] == "destination.reconciled" and e["subject"] == d["id"]]
             said = Counter((r["listing_sha256"], r["objects"], r["size_bytes"]) for r in d["reconciliations"])
-            self._same(f"reconciliations of {d['name']}", sorted(said.items()), sorted(events.items()))
+            surely, perhaps = (
+                Counter(
+                    (e["data"]["listing_sha256"], e["data"]["objects"], e["data"]["bytes"]) for e in mine if fits(e)
+                )
+                for fits in (self.surely, self.perhaps)
+            )
+            self._same(f"reconciliations of {d['name']}: left out", [], sorted(surely - said))
+            self._same(f"reconciliations of {d['name']}: unknown to the history", sorted(said - perhaps), [])
 
     def _deletions(self, full: Sequence[Plain]) -> None:
         mine = {c["id"] for c in self.report["connections"]}
@@ -267,7 +279,7 @@ class _Counting:
         gone = {
             e["subject"]
             for e in full
-            if e["kind"] == "snapshot.removed" and self.within(e["at"]) and e["data"].get("connection") in mine
+            if e["kind"] == "snapshot.removed" and self.surely(e) and e["data"].get("connection") in mine
         }
         self._same("deletions of snapshots that the history knows", sorted(gone - told), [])
 
@@ -464,6 +476,11 @@ def _ranked(values: Sequence[str], share: float) -> str | None:
         if bisect_right(numbers, number) >= share * len(values) - 1e-9:
             return value
     return None
+
+
+def _moved(at: str, seconds: int) -> str:
+    moved = datetime.fromisoformat(at) + timedelta(seconds=seconds)
+    return moved.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _seconds(a: str, b: str) -> float:

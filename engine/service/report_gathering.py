@@ -44,6 +44,8 @@ from engine.version import VERSION
 
 SETTLES = timedelta(minutes=5)
 """How long a slot may wait for its decision before the report says that nobody decided it."""
+SETTLED_S = 60
+"""What happened at the last moment of a month has its event by then."""
 _PAGE = 1000
 _OF_ALL = ("operator.", "access.", "key.", "installation.", "recovery.")
 """Events that concern every connection."""
@@ -207,7 +209,7 @@ class Gatherer:
 
     def _history(self, *, everything: bool) -> History:
         """Events from the month's first to the first signed end behind its last, written to the bundle."""
-        last = report_facts.last_event_before(self.tx, self.period.end_at) or 1
+        last = report_facts.last_event_before(self.tx, self.period.end_at + timedelta(seconds=SETTLED_S)) or 1
         heads = catalogs.events.heads_after(self.tx, last - 1, limit=1)
         head = heads[0] if heads else catalogs.events.newest_head(self.tx)
         if head is None:

@@ -21,7 +21,7 @@ from engine.errors import CatalogError, ConfigError, FormatError, OffsiteError
 from engine.evidence import canonical, chain
 from engine.evidence.signer import Signer
 from engine.model import Role
-from engine.model.report import BundleVerdict, Period, Report, ReportExported, ReportLine
+from engine.model.report import BundleVerdict, Chapter, Period, Report, ReportExported, ReportLine
 from engine.report import bundle, months
 from engine.report.assemble import assemble
 from engine.report.bundle import Sealed
@@ -190,7 +190,7 @@ class ReportsFacet:
         final = engine.paths.reports / folder_name(month, connections, revision)
         try:
             under_way.mkdir(mode=0o700)
-            report, sealed = self._write(under_way, period, lived, not connections, revision, signer)
+            report, sealed = self._write(under_way, period, lived, connections, revision, signer)
             return self._register(_line(id_, report, sealed, final, engine.actor), under_way, final, signer, fence)
         except BaseException:
             shutil.rmtree(under_way, ignore_errors=True)
@@ -203,15 +203,22 @@ class ReportsFacet:
         folder: Path,
         period: Period,
         lived: Sequence[LivedConnection],
-        everything: bool,
+        names: Sequence[str],
         revision: int,
         signer: Signer,
     ) -> tuple[Report, Sealed]:
         with self._engine.catalog.read() as tx:
             gatherer = Gatherer(tx, period, folder, now=self._engine.clock.now())
-            facts = gatherer.facts(lived, everything=everything, revision=revision)
-        report = assemble(facts)
+            facts = gatherer.facts(lived, everything=not names, revision=revision)
+        report = assemble(replace(facts, posture=self._posture(names)))
         return report, bundle.complete(folder, report, facts.history.head, RENDERERS, signer)
+
+    def _posture(self, names: Sequence[str]) -> tuple[Chapter, ...]:
+        """How the installation stands now; where that cannot be looked at the chapter says so."""
+        try:
+            return tuple(Chapter(*part) for part in self._engine.posture.report(names or None))
+        except OffsiteError as e:
+            return (Chapter("Security posture", (f"It could not be looked at: {e.message}.",)),)
 
     def _register(
         self, line: ReportLine, under_way: Path, final: Path, signer: Signer, fence: int | None
