@@ -138,7 +138,7 @@ def test_what_went_wrong_comes_first() -> None:
 # text
 
 
-def test_text_keeps_to_eighty_columns() -> None:
+def test_text_keeps_to_its_columns() -> None:
     report = reporting.example()
     commands = {line for code in codes(describe(report)) for line in code.text.split("\n")}
     lines = as_text.render(report).splitlines()

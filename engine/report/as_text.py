@@ -1,4 +1,4 @@
-"""The report as text of 80 columns: for a terminal, a pager or a mail. No escape codes, no styles."""
+"""The report as text of 78 columns: for a terminal, a pager or a mail. No escape codes, no styles."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ from engine.report.document import (
 )
 from engine.report.words import NBSP, cells
 
-WIDTH = 80
+WIDTH = 78
+"""Of a terminal with 80 columns, less what a pager or the console has at its edges."""
 _INDENT = "  "
 _GAP = 2
 _NARROWEST = 9
@@ -42,7 +43,7 @@ _SIGNS = {"good": "✓", "warn": "!", "bad": "✗"}
 
 
 def render(report: Report) -> str:
-    """The whole report. Lines of at most 80 columns, except where a name alone is longer than they are."""
+    """The whole report. Lines of at most 78 columns, except where a name alone is longer than they are."""
     return written(describe(report))
 
 
@@ -240,7 +241,7 @@ def _cells(texts: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -
 # charts
 
 _LABEL = 28
-_BARS = 30
+_BARS = 26
 
 
 def _calendar(block: Calendar) -> Iterator[str]:

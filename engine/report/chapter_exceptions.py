@@ -120,17 +120,13 @@ def _coverage(report: Report) -> Iterator[Block]:
         return
     yield Heading("What the snapshots hold")
     whole = sum(found.tables == found.tables_in_source and not found.not_captured for _, found in known)
-    how = (
-        "All of it was"
-        if whole == len(known)
-        else f"{words.number(whole)} of {words.count(len(known), 'database')} were"
-    )
+    how = "Every database was" if whole == len(known) else f"{words.number(whole)} of {len(known):,} databases were"
     if not whole:
-        how = "None of the databases was" if len(known) > 1 else "The database was not"
+        how = "No database was"
     yield Paragraph(
         said(
-            "A snapshot holds what the role that reads the database may see."
-            f" {how} captured whole, by what the newest snapshot of each holds."
+            "A snapshot holds what the role that reads the database may see; what the newest one of each does not hold"
+            f" stands here. {how} captured whole."
         )
     )
     columns = (Column("Database"), Column("Tables captured", Kind.NUMBER), Column("Not captured, and why"))
