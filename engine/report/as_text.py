@@ -39,6 +39,8 @@ _INDENT = "  "
 _GAP = 2
 _NARROWEST = 9
 """Columns that a column of words keeps where a table is too wide."""
+_WORD = 14
+"""Columns that it gets for its longest word before others give room."""
 _SIGNS = {"good": "✓", "warn": "!", "bad": "✗"}
 
 
@@ -207,7 +209,7 @@ def _widths(titles: Sequence[str], body: Sequence[Sequence[str]], kinds: Sequenc
     widest = [max(cells(title), *(cells(row[n]) for row in body)) for n, title in enumerate(titles)]
     least = [max(_longest_word(title), *(_longest_word(row[n]) for row in body)) for n, title in enumerate(titles)]
     widths = [
-        least[n] if kind is Kind.NUMBER else widest[n] if kind is Kind.SHORT else min(least[n], _NARROWEST)
+        least[n] if kind is Kind.NUMBER else widest[n] if kind is Kind.SHORT else min(least[n], _WORD)
         for n, kind in enumerate(kinds)
     ]
     while sum(widths) > room and max(widths) > 1:
@@ -267,7 +269,8 @@ def _trend(block: Trend) -> Iterator[str]:
         target = f" (target {words.span(panel.target_s)})" if panel.target_s is not None else ""
         yield f"{_INDENT}{panel.label}{target}"
         top = max((p.worst_s or 0.0 for p in panel.points), default=0.0)
-        for point in panel.points:
+        measured = [n for n, point in enumerate(panel.points) if point.worst_s is not None]
+        for point in panel.points[min(measured, default=0) :]:
             if point.p50_s is None or point.worst_s is None:
                 yield f"{_INDENT * 2}{point.month}  nothing was proven"
                 continue

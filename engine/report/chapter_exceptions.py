@@ -119,14 +119,14 @@ def _coverage(report: Report) -> Iterator[Block]:
     if not known:
         return
     yield Heading("What the snapshots hold")
-    whole = sum(found.tables == found.tables_in_source and not found.not_captured for _, found in known)
-    how = "Every database was" if whole == len(known) else f"{words.number(whole)} of {len(known):,} databases were"
-    if not whole:
-        how = "No database was"
+    whole = sum(found.tables == found.tables_in_source for _, found in known)
+    every = f"Every table was captured in {whole:,} of {words.count(len(known), 'database')}."
+    if whole == len(known):
+        every = "Every table was captured."
     yield Paragraph(
         said(
             "A snapshot holds what the role that reads the database may see; what the newest one of each does not hold"
-            f" stands here. {how} captured whole."
+            f" stands here. {every}"
         )
     )
     columns = (Column("Database"), Column("Tables captured", Kind.NUMBER), Column("Not captured, and why"))

@@ -192,7 +192,7 @@ def _listings(report: Report, zone: tzinfo) -> Iterator[Block]:
     if not report.destinations:
         yield Paragraph(said("There was no destination."))
         return
-    unlisted = [words.name(d.name) for d in report.destinations if not d.reconciliations]
+    unlisted = [f"“{words.name(d.name)}”" for d in report.destinations if not d.reconciliations]
     if unlisted:
         yield Notice(
             Style.WARN,

@@ -96,11 +96,8 @@ def _verdict(report: Report) -> Notice:
         return Notice(
             Style.WARN, "Proven, with reservations", said("No drill failed, but ", words.listed(weak, 9), ".")
         )
-    return Notice(
-        Style.GOOD,
-        "Everything was proven",
-        said(
-            f"All {words.count(found.made, 'snapshot')} of the month"
-            f" {'was' if found.made == 1 else 'were'} restored, and what came back is what was captured."
-        ),
+    all_of = (
+        "The one snapshot of the month was" if found.made == 1 else f"All {found.made:,} snapshots of the month were"
     )
+    text = f"{all_of} restored, and what came back is what was captured."
+    return Notice(Style.GOOD, "Everything was proven", said(text))
