@@ -9,10 +9,11 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import insert
 
 from engine import catalog as catalogs
 from engine.catalog import bound
-from engine.catalog.schema import metadata
+from engine.catalog.schema import checks, metadata
 from engine.errors import AccessDenied
 from engine.evidence.rows import CHANGED
 from engine.jobs import JobRunner
@@ -219,3 +220,12 @@ def _read_to(engine: Engine) -> int:
 def _kinds(engine: Engine, after: int) -> list[str]:
     with engine.catalog.read() as tx:
         return [event.kind for event in catalogs.events.list_after(tx, after, limit=100)]
+
+
+def test_rows_that_come_many_at_once_are_bound(history: History) -> None:
+    shop = history.connection("shop")
+    given = {"connection_id": shop.id, "query": "SELECT 1", "expect": "1", "created_at": NOW}
+    with history.engine.catalog.write() as tx:
+        tx.change(insert(checks).values([{**given, "name": f"c{n}"} for n in range(3)]))
+        told = tx.take_untold()
+    assert sorted(told) == [f"checks/{shop.id}/c{n}" for n in range(3)]

@@ -191,6 +191,12 @@ WEAK: dict[str, tuple[Change, str, str]] = {
 UNSURE: dict[str, tuple[Change, str, str]] = {
     "powers not asked": (taken(powers=None), "asked", "Whether it could write is not known"),
     "no key for the string": (source(link=Unknown("the key is gone")), "transport", "is not known: the key is gone"),
+    "versions not seen": (listing(lock=None), "artifacts", "nothing was deleted there yet"),
+    "no version left": (
+        lambda w: place(deleted_at=NOW)(listing(lock=None)(w)),
+        "artifacts",
+        "left nothing to be seen",
+    ),
     "never reconciled": (place(listing=None), "artifacts", "was never reconciled"),
     "a folder on another disk": (place(endpoint=None, beside=False), "artifacts", "another machine is not known"),
     "a folder out of reach": (place(endpoint=None, beside=Unknown("gone")), "artifacts", "is not known: gone"),

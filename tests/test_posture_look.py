@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from functools import cache
+from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import update
+from sqlalchemy import make_url, update
 
 from engine import catalog as catalogs
 from engine import preflight
 from engine.cancel import CancelToken
+from engine.catalog import Catalog
 from engine.catalog.schema import connections, drills
 from engine.clock import SystemClock
 from engine.codec import from_plain, to_plain
@@ -39,9 +41,10 @@ from engine.service import buckets
 from offsitedb_tui.demo.source import Admin
 from offsitedb_tui.verbs import posture as verb
 from tests.fixtures import records
-from tests.fixtures.history import NOW, History
+from tests.fixtures.history import NOW, History, new_history
 from tests.fixtures.installation import Place
 from tests.fixtures.people import people
+from tests.fixtures.postgres_server import create_database
 from tests.fixtures.program import Program
 from tests.fixtures.source import as_role
 
@@ -153,6 +156,8 @@ def test_people_and_keys(history: History) -> None:
     assert not said(history, "access", "Nobody logs in")
     assert standing(history, "access", "1 person logs in") is HOLDS
     assert standing(history, "access", "Roles are guard-rails") is WEAKER
+    (logins,) = said(history, "access", "A login lasts")
+    assert fact(logins, "passwords are kept as") == "scrypt ln=4,r=8,p=1"
 
 
 def test_the_recovery_code_and_rotation_by_events(history: History) -> None:
@@ -207,9 +212,12 @@ def test_a_folder_on_the_same_file_system_is_not_off_site(history: History) -> N
 def test_a_report_about_one_connection_names_no_other(history: History) -> None:
     for name in ("prod", "billing"):
         history.drilled(history.connection(name), NOW - timedelta(hours=1))
+    history.engine.destinations.add_folder("elsewhere", history.home / "elsewhere")
+    history.engine.apikeys.create("both", connections=("prod", "billing"))
+    history.engine.apikeys.create("other", connections=("billing",))
     told = repr(history.engine.posture.report(["prod"]))
-    assert "prod" in told
-    assert "billing" not in told
+    assert all(name in told for name in ("prod", "The API key both"))
+    assert not any(name in told for name in ("billing", "elsewhere", "The API key other"))
     assert "billing" in repr(history.engine.posture.report())
 
 
@@ -300,3 +308,31 @@ def test_the_verb(history: History, monkeypatch: pytest.MonkeyPatch, place: Plac
     assert "WHAT THIS IS NOT" in brief.out
     assert "sslmode: verify-full" in whole.out
     assert "sslmode: verify-full" not in brief.out
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "sslmode"),
+    [
+        ("postgresql+psycopg://u@db.example.org/odb?sslmode=verify-full", "db.example.org", "verify-full"),
+        ("postgresql+psycopg://u@/odb?host=db.example.org", "db.example.org", "prefer"),
+        ("postgresql+psycopg://u@/odb?host=/run/postgresql", "/run/postgresql", "prefer"),
+        ("postgresql+psycopg://u@/odb", None, "prefer"),
+        ("sqlite:////srv/catalog.sqlite3", None, None),
+    ],
+)
+def test_the_way_to_the_catalog(url: str, host: str | None, sslmode: str | None) -> None:
+    catalog = Catalog(make_url(url))
+    assert (catalog.host, catalog.sslmode) == (host, sslmode)
+    catalog.close()
+
+
+@pytest.mark.slow
+def test_a_catalog_in_postgresql(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    monkeypatch.setenv("OFFSITEDB_DATABASE_URL", create_database(request.getfixturevalue("postgres_server")))
+    monkeypatch.setenv("OFFSITEDB_RUNTIME", str(tmp_path / "runtime"))
+    with new_history(tmp_path / "home") as made:
+        made.drilled(made.connection("prod"), NOW - timedelta(hours=1))
+        assert standing(made, "transport", "The catalog is a PostgreSQL database") is HOLDS
+        assert standing(made, "drills", "The last drill of prod") is HOLDS

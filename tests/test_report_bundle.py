@@ -219,11 +219,11 @@ def test_every_number_of_the_report_that_is_changed_is_noticed(copy: Path) -> No
     events = [json.loads(row) for row in (copy / bundle.EVENTS).read_bytes().splitlines()]
     assert recount(plain, receipts, events) == []
     unnoticed = set()
-    for path, holder, key in numbers(plain, ""):
+    for name, holder, key in numbers(plain, ""):
         before = holder[key]
         holder[key] = changed(before)
         if not recount(plain, receipts, events):
-            unnoticed.add(path)
+            unnoticed.add(name)
         holder[key] = before
     assert sorted(unnoticed - NOT_RECOUNTED) == []
     assert sorted(NOT_RECOUNTED - unnoticed) == []
@@ -312,8 +312,8 @@ def test_the_same_facts_make_the_same_bytes(month: Month, line: ReportLine, tmp_
     head = report.verifying
     signed = EventHead(head.head_seq, head.head_hash, head.head_signature, head.head_signed_at)
     made = []
-    for name in ("one", "other"):
-        folder = Path(shutil.copytree(month.folder(line), tmp_path / name))
+    for copied in ("one", "other"):
+        folder = Path(shutil.copytree(month.folder(line), tmp_path / copied))
         for path in folder.iterdir():
             if path.is_file() and path.name != bundle.EVENTS:
                 path.unlink()

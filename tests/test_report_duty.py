@@ -18,6 +18,7 @@ from engine.service import Engine
 from engine.service import reports as door
 from engine.service.access import WORKER, acting_as
 from engine.service.posture import PostureFacet
+from engine.service.report_renderers import RENDERERS
 from tests.fixtures.reported import Month, new_month, utc
 
 
@@ -30,7 +31,7 @@ def no_posture(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def month(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Month]:
     """An installation with a connection; what is drawn for people is drawn elsewhere (tests of bundles draw it all)."""
-    monkeypatch.setattr(door, "RENDERERS", {"report.txt": door.RENDERERS["report.txt"]})
+    monkeypatch.setattr(door, "RENDERERS", {"report.txt": RENDERERS["report.txt"]})
     with new_month(tmp_path / "home") as made:
         c = made.connection("shop", utc(1, month=10))
         made.drilled(c, utc(30, month=10))

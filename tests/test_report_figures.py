@@ -249,8 +249,8 @@ def test_deletions_and_reconciliations_with_what_was_true(month: Month) -> None:
     with month.engine.catalog.write() as tx:
         destination = catalogs.destinations.by_name(tx, "here")
         for n, (id_, result) in enumerate(((snapshot.id, "deleted"), (None, "failed"))):
-            record = Deletion(f"{n}", destination.id, id_, f"v1/{n}", "v7", "beyond every rule", result, "", utc(9))
-            catalogs.removals.note_deletion(tx, record)
+            tried = Deletion(f"{n}", destination.id, id_, f"v1/{n}", "v7", "beyond every rule", result, "", utc(9))
+            catalogs.removals.note_deletion(tx, tried)
         outcome = Reconciled(4, ("v1/1",), (), (), (), (), 0, 0, 0, LockState("COMPLIANCE", until))
         record = Reconciliation("r1", destination.id, utc(9), 8, 4711, listing, outcome)
         catalogs.reconciliations.add(tx, record)

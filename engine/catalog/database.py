@@ -91,8 +91,11 @@ class Catalog:
 
     @property
     def host(self) -> str | None:
-        """Where its server is; None for a file, or a server reached by a socket of this machine."""
-        return self._url.host
+        """Where its server is, as libpq reads the URL; None for a file, or the socket that libpq takes by itself."""
+        if self._url.drivername == "sqlite":
+            return None
+        said = self._url.host or self._url.query.get("host") or os.environ.get("PGHOST")
+        return str(said) if said else None
 
     @property
     def sslmode(self) -> str | None:

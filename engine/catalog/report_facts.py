@@ -135,18 +135,16 @@ def snapshots_by_id(tx: Tx, ids: list[str]) -> list[SnapshotFact]:
 
 def receipts(tx: Tx, connection_id: str, since: datetime, until: datetime) -> Iterator[StoredReceipt]:
     """Receipts of the drills that ended then, in the order in which they were written."""
-    position = 0
-    while True:
-        query = (
-            _receipts()
-            .where(snapshots.c.connection_id == connection_id, drills.c.position > position)
-            .where(drills.c.finished_at >= since, drills.c.finished_at < until)
-        )
-        rows = tx.rows(query.order_by(drills.c.position).limit(RECEIPTS))
-        yield from map(_receipt, rows)
-        if len(rows) < RECEIPTS:
-            return
-        position = rows[-1].position
+    d = drills.c
+    query = (
+        select(d.position)
+        .join_from(drills, snapshots, snapshots.c.id == d.snapshot_id)
+        .where(snapshots.c.connection_id == connection_id, d.finished_at >= since, d.finished_at < until)
+    )
+    positions = [row.position for row in tx.rows(query.order_by(d.position))]
+    for start in range(0, len(positions), RECEIPTS):
+        page = _receipts().where(d.position.in_(positions[start : start + RECEIPTS]))
+        yield from map(_receipt, tx.rows(page.order_by(d.position)))
 
 
 def proven_before(tx: Tx, connection_id: str, begin: datetime, until: datetime) -> StoredReceipt | None:

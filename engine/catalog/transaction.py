@@ -8,6 +8,7 @@ transaction and never lets an exception of the database library out.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import psycopg
@@ -110,11 +111,21 @@ class Tx:
     def _before(self, kind: bound.Kind, statement: Insert | Update | Delete) -> dict[bound.Key, str | None]:
         """The rows that ``statement`` is about to touch, and their hashes."""
         if isinstance(statement, Insert):
-            given = statement.compile().params
-            return {tuple(given[column.name] for column in kind.key_columns): None}
+            return dict.fromkeys(_inserted(kind, statement.compile().params))
         found: dict[bound.Key, str | None] = {}
         width = len(kind.columns)
         for row in self.tuples(kind.matching(statement.whereclause)):
             evidence = kind.when is None or bool(row[width])
             found[tuple(row[: kind.keys])] = kind.digest(row[:width]) if evidence else None
         return found
+
+
+def _inserted(kind: bound.Kind, given: Mapping[str, Any]) -> Iterator[bound.Key]:
+    """The keys of the rows that an INSERT makes, of its parameters: one row's bear the columns' names."""
+    names = [column.name for column in kind.key_columns]
+    if names[0] in given:
+        yield tuple(given[name] for name in names)
+    n = 0
+    while f"{names[0]}_m{n}" in given:
+        yield tuple(given[f"{name}_m{n}"] for name in names)
+        n += 1

@@ -16,7 +16,7 @@ from engine.model.alerting import (
 )
 from engine.model.artifact import Recipient
 from engine.model.bucket import BucketKey, BucketKeys, BucketSpec, SealedKeys
-from engine.model.evidence import Checked, EvidenceStanding, Part, Verification, VerifyFinding
+from engine.model.evidence import CHECKED, Checked, EvidenceStanding, Part, Verification, VerifyFinding
 from engine.model.keyring import BackendState
 from engine.model.proof import (
     Counts,
@@ -88,6 +88,7 @@ from engine.model.structure import (
 )
 
 __all__ = [
+    "CHECKED",
     "ROW",
     "Alarm",
     "AlertChannel",

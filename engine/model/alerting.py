@@ -24,6 +24,8 @@ class IncidentKind(StrEnum):
     """A proven snapshot lost tables, or more rows of one than the limit, against the one before."""
     REPORT = "report"
     """A month's report could not be built."""
+    LEDGER = "ledger"
+    """The catalog is not what its signed history says."""
 
 
 class Occasion(StrEnum):

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+CHECKED = "evidence.checked"
+"""The daily event of what was found wrong: how much, and the first of it in words."""
+
 
 class Part(StrEnum):
     """What is looked at, in this order."""

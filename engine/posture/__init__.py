@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from engine.model.posture import Posture, PostureChapter, Standing, Statement
-from engine.posture import drills, host, people, secrets, sources, transport
+from engine.posture import artifacts, drills, host, keys, limits, people, sources, transport
 from engine.posture.facts import Looked, Unknown
 from engine.posture.reporting import ReportPart, for_report
 
@@ -22,14 +22,14 @@ def state(looked: Looked) -> Posture:
         ("asked", "What we ask databases for", sources.asked_for(looked)),
         ("captured", "What is captured, and what is not", sources.captured(looked)),
         ("transport", "What protects data on the way", transport.transport(looked)),
-        ("at-rest", "Credentials at rest", secrets.at_rest(looked)),
-        ("artifacts", "Snapshots and evidence", secrets.artifacts(looked)),
+        ("at-rest", "Credentials at rest", keys.at_rest(looked)),
+        ("artifacts", "Snapshots and evidence", artifacts.artifacts(looked)),
         ("drills", "Isolation of drills", drills.isolation(looked)),
         ("programs", "PostgreSQL programs and their security floor", drills.programs(looked)),
         ("access", "Who may do what", people.access(looked)),
         ("told", "Who is told", people.told(looked)),
         ("host", "This host", host.host(looked)),
-        ("not", "What this is not", secrets.limits(looked)),
+        ("not", "What this is not", limits.limits(looked)),
     )
     chapters = tuple(PostureChapter(key, title, tuple(said)) for key, title, said in made)
     return Posture(

@@ -101,6 +101,10 @@ class Place:
     snapshots: int
     listing: Listing | None
     beside: bool | Unknown = False
+    deleted_at: datetime | None = None
+    """When something was last deleted there; None: never."""
+    versions: bool = False
+    """Whether what was deleted there left an older version or a marker behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +166,8 @@ class Logins:
     shortest: int
     free: int
     longest_wait_s: float
+    hashes: tuple[str, ...] = ()
+    """How the passwords that there are lie in the catalog: ``scrypt ln=17,r=8,p=1``; ``in another form``."""
 
 
 @dataclass(frozen=True, slots=True)

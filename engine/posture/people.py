@@ -58,13 +58,14 @@ def _logins(looked: Looked) -> Statement:
     rules = looked.logins
     return say(
         f"A login lasts {span(rules.absolute_s)} at the most and ends after {span(rules.idle_s)} without use; passwords"
-        f" have at least {rules.shortest} characters and are kept as scrypt hashes. After {rules.free} failures an"
+        f" have at least {rules.shortest} characters and are kept as hashes. After {rules.free} failures an"
         f" account waits 2, 4, 8 … seconds, at most {span(rules.longest_wait_s)}.",
         (
             ("sessions now", sum(o.sessions for o in looked.operators)),
             ("idle limit", span(rules.idle_s)),
             ("longest session", span(rules.absolute_s)),
             ("shortest password", rules.shortest),
+            ("passwords are kept as", "; ".join(rules.hashes)),
         ),
         place=_HUMAN,
     )

@@ -10,6 +10,7 @@ import os
 import pwd
 import stat
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from engine.errors import KeyAccessError, OffsiteError
 from engine.evidence.receipts import read_receipt
 from engine.keys.seals import field_kid
 from engine.model import ConnectionRecord, Destination, Event, Installation, JobState, Role, Snapshot
+from engine.model.apikeys import ApiKeyView
 from engine.model.posture import Posture
 from engine.postgres.address import is_loopback
 from engine.postgres.conninfo import parse
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
     from engine.service import Engine
 
 _MOST_FILES = 10_000
+_DELETIONS = 1000
+"""How many of the newest deletions say whether a bucket keeps versions."""
 _ROTATED, _RESTORED, _VERIFIED = "key.rotated", "key.restored", "recovery.verified"
 """What the history calls it: another master key, the key put back, the recovery code proven to open everything."""
 
@@ -66,7 +70,9 @@ class PostureFacet:
 
     @needs(Role.VIEWER)
     def look(self, connections: Collection[str] | None = None) -> Posture:
-        """The posture as it is now; of connections, those of these names where any are given.
+        """The posture as it is now; with ``connections`` of these, their destinations and the API keys that reach them.
+
+        Of people, channels and the host it speaks all the same.
 
         Takes as long as the doctor does: half a second, or a few where a keyring hangs.
         """
@@ -91,13 +97,18 @@ class PostureFacet:
                 for s in self._sources(tx, keys, installation.signer_public)
                 if connections is None or s.name in connections
             )
-            places = tuple(self._place(tx, d) for d in catalogs.destinations.list_all(tx))
+            places = tuple(
+                self._place(tx, d)
+                for d in catalogs.destinations.list_all(tx)
+                if connections is None or d.id in _used(tx, connections)
+            )
             kept = KeyHistory(
                 made_at=installation.created_at,
                 rotated_at=_newest(tx, _ROTATED),
                 restored_at=_newest(tx, _RESTORED),
                 code_verified_at=_newest(tx, _VERIFIED),
             )
+            hashes = tuple(sorted({_hash_words(o.password) for o in catalogs.operators.list_all(tx)}))
             last, head = catalogs.events.last(tx), catalogs.events.newest_head(tx)
             sealed = _sealed(_cells(tx, installation))
             running = len(catalogs.jobs.list_recent(tx, states=(JobState.RUNNING,), limit=1000))
@@ -127,8 +138,9 @@ class PostureFacet:
                 shortest=passwords.LEAST_CHARS,
                 free=limits.ONE.free,
                 longest_wait_s=limits.ONE.longest_s,
+                hashes=hashes,
             ),
-            api_keys=engine.apikeys.list(),
+            api_keys=_within(engine.apikeys.list(), connections),
             channels=engine.alerts.channels(),
             paused=tuple(p for p in engine.retention.paused() if connections is None or p.connection in connections),
             history=History(
@@ -189,6 +201,7 @@ class PostureFacet:
         if seen is not None:
             outcome = seen.outcome
             listing = Listing(seen.reconciled_at, outcome.agrees, outcome.snapshots, outcome.lock)
+        deleted = [d for d in catalogs.removals.list_deletions(tx, limit=_DELETIONS) if d.destination_id == record.id]
         spec = record.bucket
         endpoint = None if spec is None else spec.endpoint or ""
         host = (urlsplit(endpoint).hostname or "") if endpoint else ""
@@ -204,6 +217,8 @@ class PostureFacet:
             snapshots=catalogs.watch.sizes(tx).get(record.id, (0, 0))[0],
             listing=listing,
             beside=_beside(record.folder, self._engine.paths.home),
+            deleted_at=deleted[0].deleted_at if deleted else None,
+            versions=any(d.version not in (None, "null") for d in deleted),
         )
 
 
@@ -283,6 +298,25 @@ def _sealed(cells: Iterator[tuple[str, str | None]]) -> Sealed:
         except OffsiteError:
             opened.append(what)
     return Sealed(n, tuple(sorted(kids)), tuple(opened))
+
+
+def _used(tx: Tx, connections: Collection[str]) -> set[str]:
+    """The destinations of these connections."""
+    return {c.destination_id for c in catalogs.connections.list_all(tx) if c.name in connections}
+
+
+def _within(keys: tuple[ApiKeyView, ...], connections: Collection[str] | None) -> tuple[ApiKeyView, ...]:
+    """Keys that reach one of these connections, without the names of others."""
+    if connections is None:
+        return keys
+    cut = (replace(k, connections=tuple(c for c in k.connections if c in connections)) for k in keys)
+    return tuple(after for before, after in zip(keys, cut, strict=True) if after.connections or not before.connections)
+
+
+def _hash_words(password: str) -> str:
+    """How a password is kept: the head of its PHC string."""
+    parts = password.split("$")
+    return " ".join(parts[1:3]) if len(parts) == 5 and parts[1] == "scrypt" else "in another form"
 
 
 def _newest(tx: Tx, kind: str) -> datetime | None:

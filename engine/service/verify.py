@@ -23,7 +23,7 @@ from engine.errors import CatalogError, FormatError, KeyAccessError, OffsiteErro
 from engine.evidence import chain, proofs
 from engine.evidence.manifests import Manifest, read_manifest
 from engine.evidence.rows import Known, RowFinding
-from engine.model import Checked, EventHead, EvidenceStanding, Part, Role, Verification, VerifyFinding
+from engine.model import CHECKED, Checked, EventHead, EvidenceStanding, Part, Role, Verification, VerifyFinding
 from engine.service.access import WORKER, acting_as, needs
 from engine.service.duties import Duty
 from engine.snapshot import Keys
@@ -32,7 +32,6 @@ from engine.storage.base import Storage
 if TYPE_CHECKING:
     from engine.service import Engine
 
-CHECKED = "evidence.checked"
 LOOK_EVERY_S = 3600.0
 DAILY = timedelta(hours=23)
 """A day but for the hour that a look may be early."""
@@ -113,7 +112,8 @@ class VerifyFacet:
                 "first": f"{found.findings[0].subject}: {found.findings[0].text}"[:300] if found.findings else None,
             }
             with acting_as(WORKER), engine.catalog.write() as tx:
-                chain.append_event(tx, engine.clock, actor=engine.actor, kind=CHECKED, subject="catalog", data=data)
+                if self._due(tx):  # no other worker was faster
+                    chain.append_event(tx, engine.clock, actor=engine.actor, kind=CHECKED, subject="catalog", data=data)
         with engine.catalog.read() as tx:
             unsigned = self._unsigned(tx)
         if unsigned:
@@ -309,6 +309,9 @@ class _Run:
                 part.look()
                 if one is not None:
                     self._row(tx, part, one)
+            part.note = "; ".join(
+                f"{n:,} were bound as they were found{_event_words(tx, seq)}" for n, seq in self._known.adopted.values()
+            )
 
     def receipts(self, tx: Tx) -> None:
         with self.part(Part.RECEIPTS) as part:
