@@ -72,6 +72,14 @@ class WorkerFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedReport:
+    """A month whose report a worker could not build; it tries again."""
+
+    month: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     connections: tuple[ConnectionFacts, ...] = ()
     workers: tuple[WorkerFacts, ...] = ()
@@ -86,3 +94,4 @@ class Facts:
     first_wrong: str = ""
     key_tried_at: datetime | None = None
     """When a job that has not ended was last begun: it may be one that was blocked."""
+    reports: tuple[FailedReport, ...] = ()

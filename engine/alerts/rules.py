@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from engine.alerts import drift as drifts
-from engine.alerts.facts import ConnectionFacts, Facts
+from engine.alerts.facts import ConnectionFacts, Facts, FailedReport
 from engine.model import Incident, IncidentKind, Wanted
 
 SILENT_S = 60.0
@@ -56,6 +56,7 @@ def evaluate(facts: Facts, now: datetime) -> Judgement:
     for verdict in (_key(facts, now), _workers(facts, now)):
         wanted += verdict.wanted
         undecided |= verdict.undecided
+    wanted += (_report(report) for report in facts.reports)
     return Judgement(tuple(wanted), frozenset(undecided))
 
 
@@ -152,6 +153,12 @@ def _key(facts: Facts, now: datetime) -> Judgement:
     if tried is not None and now - tried < timedelta(seconds=KEY_SETTLES_S):
         return Judgement((), frozenset([subject]))
     return Judgement(())
+
+
+def _report(report: FailedReport) -> Wanted:
+    said = f"the report of {report.month} could not be built: {report.error}"
+    hint = f"It is tried again every 15 minutes; by hand: `offsitedb report build --month {report.month}`"
+    return _wanted(IncidentKind.REPORT, report.month, f"report of {report.month}", said, hint)
 
 
 def _ledger(facts: Facts) -> Iterator[Wanted]:

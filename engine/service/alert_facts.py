@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from engine import catalog as catalogs
-from engine.alerts.facts import ConnectionFacts, DriftFacts, Facts, FailedJob, WorkerFacts
+from engine.alerts.facts import ConnectionFacts, DriftFacts, Facts, FailedJob, FailedReport, WorkerFacts
 from engine.alerts.rules import drift_subject
 from engine.catalog import Tx
 from engine.catalog.alert_facts import EndedJob
@@ -64,6 +64,11 @@ class Gatherer:
             wrong=int(checked[0].data.get("wrong") or 0) if checked else 0,
             first_wrong=str(checked[0].data.get("first") or "") if checked else "",
             key_tried_at=catalogs.alert_facts.last_begun(tx),
+            reports=tuple(
+                FailedReport(month.month, month.error)
+                for month in catalogs.reports.list_open_months(tx)
+                if month.error is not None
+            ),
         )
 
     def freshness(self, tx: Tx) -> tuple[ConnectionFacts, ...]:
