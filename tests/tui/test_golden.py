@@ -24,13 +24,11 @@ SCENES: dict[str, tuple[str, ...]] = {
     "reports": ("5",),
     "receipt": ("5", "enter"),
     "months": ("5", "m"),
-    "month": ("5", "m", "enter"),
     "settings": ("6",),
     "help": ("question_mark",),
 }
 _HASH = re.compile(r"\b[0-9a-f]{16,64}\b")
 """Hashes of what was signed with this run's own key; ids of a history are the same in every run."""
-_FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 _PLACE = re.compile(r"/tmp/odb-\w{8}")
 
 
@@ -41,7 +39,7 @@ def test_screen(history: History, name: str, size: tuple[int, int]) -> None:
     if name == "proving":
         history.engine.checks.add("prod-api", "enough-orders", "SELECT count(*) FROM public.orders", ">=1000000")
         history.engine.checks.add("prod-api", "no-orphans", "SELECT count(*) FROM auth.users WHERE id IS NULL", "0")
-    if name.startswith("month"):
+    if name == "months":
         history.engine.reports.build("2026-11")
     shown: list[str] = []
 
@@ -59,12 +57,7 @@ def test_screen(history: History, name: str, size: tuple[int, int]) -> None:
 
 def golden(name: str, shown: str) -> None:
     """Hold what is shown against the file of this name."""
-    text = (
-        _PLACE.sub(
-            "/srv/offsitedb/11", _HASH.sub(lambda m: "f" * len(m[0]), _FINGERPRINT.sub("SHA256:" + "f" * 43, shown))
-        )
-        + "\n"
-    )
+    text = _PLACE.sub("/srv/offsitedb/11", _HASH.sub(lambda m: "f" * len(m[0]), shown)) + "\n"
     path = GOLDEN / f"{name}.txt"
     if os.environ.get("OFFSITEDB_GOLDEN") == "write":
         path.write_text(text)
