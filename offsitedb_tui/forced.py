@@ -38,6 +38,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "report": ("build", "list", "show"),
     "restore": _ALL,
     "restores": _ALL,
+    "recovery": ("show", "kit"),
     "retention": _ALL,
     "schedule": _ALL,
     "scratch": _ALL,

@@ -40,6 +40,7 @@ from engine.service.moving import MoveFacet
 from engine.service.operators import OperatorsFacet
 from engine.service.posture import PostureFacet
 from engine.service.reconcile import ReconcileFacet
+from engine.service.recoverykit import RecoveryFacet
 from engine.service.reports import ReportsFacet
 from engine.service.requests import RequestsFacet
 from engine.service.restores import RestoresFacet
@@ -100,6 +101,7 @@ class Engine:
         self.schedules = SchedulesFacet(self)
         self.retention = RetentionFacet(self)
         self.reconcile = ReconcileFacet(self)
+        self.recovery = RecoveryFacet(self)
         self.apikeys = ApiKeysFacet(self)
         self.reports = ReportsFacet(self)
         self.requests = RequestsFacet(self)
@@ -182,14 +184,8 @@ class Engine:
     @property
     def duties(self) -> tuple[Duty, ...]:
         """What a worker does by itself, beside the jobs."""
-        return (
-            Scheduler(self).duty,
-            self.retention.duty(),
-            self.reconcile.duty(),
-            self.reports.duty(),
-            self.verify.duty(),
-            *self.alerts.duties(),
-        )
+        by_facets = (self.retention, self.reconcile, self.keys, self.recovery, self.reports, self.verify)
+        return (Scheduler(self).duty, *(facet.duty() for facet in by_facets), *self.alerts.duties())
 
     @property
     def work(self) -> Mapping[JobKind, Work]:
@@ -199,6 +195,7 @@ class Engine:
             conninfo=lambda record, _keys: self.connections.conninfo(record),
             storage=self.open_storage,
             scratch=self.scratch.given,
+            kit=self.recovery.after_checkpoint,
         )
         work = Checkpoints(self.catalog, self.clock, self.settings, self.paths, opener, self.toolsets).work()
         work[JobKind.PRUNE] = self.retention.pruner().work
