@@ -307,6 +307,21 @@ def test_what_was_altered_in_the_home_is_not_handed_out(month: Month, line: Repo
         path.write_bytes(before)
 
 
+def test_a_bundle_about_some_names_nobody_else(tmp_path: Path) -> None:
+    with new_month(tmp_path / "home") as month:
+        shop, rival = month.connection("shop", utc(1, month=10)), month.connection("rival", utc(1, month=10))
+        month.engine.schedules.set("rival", when="daily at 03:00", zone="UTC")
+        month.drilled(shop, utc(2))
+        month.drilled(rival, utc(3))
+        month.engine.apikeys.create("rival-ci", connections=["rival"])
+        folder = month.folder(month.build("2026-11", "shop"))
+        assert folder.name == "2026-11-shop"
+        files = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+        assert [data for data in files if b"rival" in data or rival.id.encode() in data] == []
+        assert verify_bundle(folder).ok
+        assert stock_tools(folder)
+
+
 def test_the_same_facts_make_the_same_bytes(month: Month, line: ReportLine, tmp_path: Path) -> None:
     report = month.engine.reports.show(line)
     head = report.verifying

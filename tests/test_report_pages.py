@@ -10,6 +10,7 @@ from dataclasses import fields, is_dataclass, replace
 from datetime import UTC, date, datetime
 from functools import cache
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 from zoneinfo import ZoneInfo
@@ -19,11 +20,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import engine
+from engine.error_codes import CODES
 from engine.model.report import Report
 from engine.model.reportrows import DayState
 from engine.report import as_html, as_pdf, as_text, charts, words
+from engine.report.assemble import tells_of_change
 from engine.report.chapters import describe
 from engine.report.document import LETTERS, Calendar, Chart, Code, Document, Strip, Table, said
+from engine.report.events import event_words
 from engine.report.glyphs import known, written_out
 from tests.fixtures import reporting
 from tests.fixtures.hostile_text import STRINGS
@@ -373,6 +378,19 @@ def test_figures_in_words() -> None:
 def test_what_a_font_lacks_is_seen() -> None:
     assert written_out("é 漢") == "é <6f22>"
     assert words.visible("a\u202eb\nc\x1b") == "a<202e>b␊c␛"
+
+
+def test_every_change_that_is_told_of_has_words() -> None:
+    source = Path(engine.__file__).parent
+    literals = {
+        kind
+        for path in [*source.glob("*.py"), *source.glob("service/*.py"), *source.glob("keys/*.py")]
+        for kind in re.findall(r'"([a-z]+\.[a-z-]+)"', path.read_text())
+    }
+    kinds = {kind for kind in literals - set(CODES) if tells_of_change(kind)}
+    assert "operator.added" in kinds
+    assert len(kinds) > 25
+    assert sorted(kind for kind in kinds if event_words(kind) == kind.replace(".", ": ").replace("-", " ")) == []
 
 
 def test_tables_have_a_cell_for_every_column() -> None:

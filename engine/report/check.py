@@ -126,7 +126,7 @@ class _Checking:
         if self.report.installation.signer != openssh_public(self.public):
             raise ValueError("the report names another signing key")
         revision = f"revision {self.report.revision}"
-        return f"{self.report.period.month}, {revision}, of {len(self.report.connections)} connections"
+        return f"{self.report.period.month}, {revision}, of {_n(len(self.report.connections), 'connection')}"
 
     def _receipts(self) -> str:
         for name in sorted(self.bundle.names):
@@ -138,7 +138,7 @@ class _Checking:
                 raise ValueError(f"{name} holds another drill's receipt")
             # read a second time as plain JSON: what is counted is what is written
             self.receipts.append(reduce(json.loads(data)["receipt"], _sha256(data)))
-        return f"{len(self.receipts)} receipts are signed"
+        return f"{_n(len(self.receipts), 'receipt')}, each signed"
 
     def _history(self) -> str:
         previous: str | None = None
@@ -158,7 +158,7 @@ class _Checking:
             self.events.append(plain)
         self._head()
         withheld = sum("kind" not in e for e in self.events)
-        return f"{len(self.events)} events up to the signed end hold together" + (
+        return f"{_n(len(self.events), 'event')} up to the signed end hold together" + (
             f" ({withheld} of other connections withheld)" if withheld else ""
         )
 
@@ -199,6 +199,10 @@ def _public_in(text: str) -> str:
     if found is None:
         raise ValueError(f"{bundle.SIGNERS} holds no Ed25519 key")
     return base64.b64decode(found[1], validate=True)[-32:].hex()
+
+
+def _n(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def _sha256(data: bytes) -> str:

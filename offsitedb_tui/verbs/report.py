@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -59,9 +60,9 @@ def build(
         talk.document(line)
         talk.show(f"{line.month}, revision {line.revision}: {_figures(line)}")
         talk.show(visible(line.folder or ""))
-        talk.show(
-            f"Read it: `offsitedb report show {line.month}`; file it: `offsitedb report export {line.month} FILE.zip`"
-        )
+        about = "".join(f" --connection {shlex.quote(name)}" for name in connections or ())
+        talk.show(f"Read it: `offsitedb report show {line.month}{visible(about)}`")
+        talk.show(f"Hand it out: `offsitedb report export {line.month} FILE.zip{visible(about)}`")
 
 
 @app.command("list")
@@ -161,8 +162,19 @@ def _show_verdict(found: BundleVerdict, talk: Talk) -> None:
 
 
 def _figures(line: ReportLine) -> str:
-    told = f"{line.made} snapshots, {line.drills} drills, {line.proven} proven, {line.failed} failed"
-    return f"{told}, {line.gaps} days without one, {line.open_exceptions} open exceptions"
+    told = (
+        _n(line.made, "snapshot"),
+        _n(line.drills, "drill"),
+        f"{line.proven} proven",
+        f"{line.failed} failed",
+        f"{_n(line.gaps, 'day')} without a snapshot that was due",
+        _n(line.open_exceptions, "open exception"),
+    )
+    return ", ".join(told)
+
+
+def _n(n: int, what: str) -> str:
+    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
 
 
 def _row(line: ReportLine) -> tuple[object, ...]:
