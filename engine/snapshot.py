@@ -239,7 +239,7 @@ class SnapshotTaker:
             tls=facts.tls,
             relations_total=inventory.relations_total,
             plaintext_bytes=sealed.result.plaintext_bytes,
-            plaintext_sha256=sealed.result.plaintext_sha256,
+            members_sha256=sealed.result.members_sha256,
             dump_bytes=facts.size_bytes,
             dump_flags=sealed.plan.flags,
             role=facts.role,
@@ -249,6 +249,7 @@ class SnapshotTaker:
             structure=sealed.structure,
             dump_sandbox=dump.sandbox_for(source.conninfo).facts.sandbox,
             system_identifier=facts.system_identifier,
+            powers=facts.powers,
         )
         blob = seal_blob(
             keys.master,
@@ -393,6 +394,7 @@ def open_object(
             artifact_sha256=snapshot.artifact_sha256,
             size_bytes=snapshot.size_bytes,
             plaintext_bytes=snapshot.details.plaintext_bytes,
+            members_sha256=snapshot.details.members_sha256,
             plaintext_sha256=snapshot.details.plaintext_sha256,
         ),
         cancel=cancel,

@@ -54,6 +54,8 @@ MARKED: dict[str, tuple[Role, bool]] = {
     "operators.enable": (Role.ADMIN, True),
     "operators.reset": (Role.ADMIN, True),
     "operators.set_role": (Role.ADMIN, True),
+    "posture.look": (Role.VIEWER, False),
+    "posture.report": (Role.VIEWER, False),
     "reconcile.run": (Role.ADMIN, False),
     "restores.plan": (Role.OPERATOR, False),
     "restores.start": (Role.OPERATOR, True),
@@ -106,6 +108,7 @@ ENTRANCE = {
 
 INNER = {
     "alerts.duties",
+    "posture.gather",
     *("connections.conninfo", "jobs.queue", "keys.open", "keys.seal", "keys.unseal", "restores.restorer"),
     *(
         "requests.checkpoint",

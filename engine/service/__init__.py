@@ -37,6 +37,7 @@ from engine.service.keys import KeysFacet
 from engine.service.ledger import LedgerFacet
 from engine.service.moving import MoveFacet
 from engine.service.operators import OperatorsFacet
+from engine.service.posture import PostureFacet
 from engine.service.reconcile import ReconcileFacet
 from engine.service.requests import RequestsFacet
 from engine.service.restores import RestoresFacet
@@ -102,6 +103,7 @@ class Engine:
         self.move = MoveFacet(self)
         self.watch = WatchFacet(self)
         self.operators = OperatorsFacet(self)
+        self.posture = PostureFacet(self)
 
     @classmethod
     def open(
