@@ -26,6 +26,14 @@ CODES: dict[str, tuple[str, str]] = {
         "a time zone that nobody knows",
         "Write a name of the tz database, such as `Europe/Berlin`, `America/New_York` or `UTC`.",
     ),
+    "config.month": (
+        "a month that no report can be made of",
+        "Write it as year and month, such as `2026-11`; a report tells of a month that has begun.",
+    ),
+    "config.report-elsewhere": (
+        "the report lies on another host, or its folder is gone",
+        "Ask on the host that built it (`offsitedb report list`), or build it here: `offsitedb report build --month MONTH`.",
+    ),
     "config.home": (
         "the installation's directories cannot be made or used",
         "Set OFFSITEDB_HOME (and OFFSITEDB_RUNTIME) to directories that this user may write to.",
@@ -312,6 +320,10 @@ CODES: dict[str, tuple[str, str]] = {
         "the compressed stream inside the artifact is damaged",
         "Use another snapshot and report this: the seal was intact.",
     ),
+    "format.bundle": (
+        "a report's bundle is not what was signed",
+        "Do not rely on it. Fetch it again from where it was filed, or build the month anew: `offsitedb report build --month MONTH`.",
+    ),
     "format.manifest": (
         "the manifest is damaged or its signature does not hold",
         "The manifest at the destination was altered; use another snapshot and look into the destination.",
@@ -336,6 +348,10 @@ CODES: dict[str, tuple[str, str]] = {
     "catalog.unreachable": (
         "the catalog cannot be opened",
         "Check OFFSITEDB_HOME and OFFSITEDB_DATABASE_URL, and that there is room on the disk.",
+    ),
+    "catalog.altered": (
+        "the catalog, its history or its signed documents were changed behind the program's back",
+        "Read what `offsitedb verify` found; the findings say what to look at. Find out who can write to the database.",
     ),
     "catalog.damaged": (
         "the catalog is damaged",

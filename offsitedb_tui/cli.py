@@ -31,12 +31,15 @@ from offsitedb_tui.verbs import (
     postgres,
     posture,
     receipt,
+    recovery,
+    report,
     restore,
     retention,
     schedule,
     scratch,
     serve,
     snapshot,
+    verify,
     worker,
     workers,
 )
@@ -52,12 +55,14 @@ app.add_typer(connection.app, name="connection")
 app.add_typer(snapshot.app, name="snapshot")
 app.add_typer(job.app, name="jobs")
 app.add_typer(key.app, name="key")
+app.add_typer(recovery.app, name="recovery")
 app.add_typer(postgres.app, name="postgres")
 app.add_typer(scratch.app, name="scratch")
 app.add_typer(check.app, name="check")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(retention.app, name="retention")
+app.add_typer(report.app, name="report")
 app.add_typer(operator.app, name="operator")
 app.add_typer(apikey.app, name="apikey")
 app.add_typer(catalog.app, name="catalog")
@@ -70,6 +75,7 @@ app.command("receipt")(receipt.receipt)
 app.command("restore")(restore.restore)
 app.command("restores")(restore.restores)
 app.command("reconcile")(retention.reconcile)
+app.command("verify")(verify.verify)
 app.command("worker")(worker.worker)
 app.command("serve")(serve.serve)
 app.command("workers")(workers.workers)

@@ -7,6 +7,7 @@ import pytest
 pytest_plugins = [
     "tests.fixtures.source",
     "tests.fixtures.awkward",
+    "tests.fixtures.bare",
     "tests.fixtures.installation",
     "tests.fixtures.fire",
     "tests.fixtures.program",

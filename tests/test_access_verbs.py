@@ -47,6 +47,7 @@ MARKED: dict[str, tuple[Role, bool]] = {
     "keys.confirm_with": (Role.ADMIN, False),
     "keys.master_text": (Role.ADMIN, True),
     "keys.restore": (Role.ADMIN, True),
+    "keys.rotate": (Role.ADMIN, True),
     "move.to": (Role.ADMIN, True),
     "operators.add": (Role.ADMIN, True),
     "operators.change_password": (Role.VIEWER, True),
@@ -57,6 +58,9 @@ MARKED: dict[str, tuple[Role, bool]] = {
     "posture.look": (Role.VIEWER, False),
     "posture.report": (Role.VIEWER, False),
     "reconcile.run": (Role.ADMIN, False),
+    "recovery.kit": (Role.OPERATOR, False),
+    "recovery.verify": (Role.ADMIN, False),
+    "reports.build": (Role.OPERATOR, False),
     "restores.plan": (Role.OPERATOR, False),
     "restores.start": (Role.OPERATOR, True),
     "retention.apply": (Role.ADMIN, True),
@@ -72,6 +76,7 @@ MARKED: dict[str, tuple[Role, bool]] = {
     "scratch.use": (Role.OPERATOR, False),
     "snapshots.download": (Role.OPERATOR, False),
     "snapshots.verify": (Role.OPERATOR, False),
+    "verify.check_all": (Role.OPERATOR, False),
 }
 """The role that a verb needs, and whether it wants the password once more."""
 
@@ -90,11 +95,21 @@ READING = {
     *("keys.signers", "keys.status", "keys.systemd_install", "ledger.attempt", "ledger.drill_view"),
     *("ledger.entries", "ledger.of_drill", "ledger.of_job", "ledger.of_snapshot", "ledger.snapshot_view"),
     *("operators.any_exist", "operators.list", "restores.of_job", "restores.read", "restores.recent"),
-    *("reconcile.last", "reconcile.recent", "retention.deletions", "retention.paused", "retention.plan"),
+    *(
+        "reconcile.last",
+        "reconcile.recent",
+        "recovery.show",
+        "retention.deletions",
+        "retention.paused",
+        "retention.plan",
+    ),
     *("retention.removal", "retention.removals", "retention.show", "retention.why"),
+    *("reports.export", "reports.file", "reports.list", "reports.newest", "reports.show", "reports.verify"),
+    "reports.zone",
     *("schedules.list", "schedules.next", "schedules.preview", "schedules.show"),
     *("move.show", "workers.check_label", "workers.list"),
     *("scratch.list", "scratch.names", "snapshots.drift", "snapshots.resolve", "snapshots.restore_command"),
+    *("verify.check", "verify.standing"),
     *("snapshots.show", "watch.job", "watch.overview", "watch.revision", "watch.usual", "worker.any_alive"),
 }
 """They change nothing: a viewer's. The program opens the engine for nobody who is not logged in."""
@@ -108,8 +123,10 @@ ENTRANCE = {
 
 INNER = {
     "alerts.duties",
+    *("verify.duty", "verify.look", "verify.sign"),
     "posture.gather",
-    *("connections.conninfo", "jobs.queue", "keys.open", "keys.seal", "keys.unseal", "restores.restorer"),
+    *("connections.conninfo", "jobs.queue", "keys.duty", "keys.installation", "keys.open", "keys.seal"),
+    *("keys.unseal", "restores.restorer"),
     *(
         "requests.checkpoint",
         "requests.come_to",
@@ -118,6 +135,8 @@ INNER = {
         "requests.recent",
         "requests.states",
     ),
+    *("recovery.after_change", "recovery.after_checkpoint", "recovery.duty", "recovery.facts", "recovery.look"),
+    *("reports.duty", "reports.look"),
     *("reconcile.duty", "reconcile.look", "retention.duty", "retention.look", "retention.pruner"),
     *("scratch.given", "scratch.sweep", "worker.run", "worker.start", "worker.stop"),
 }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from engine.alerts import drift as drifts
-from engine.alerts.facts import ConnectionFacts, Facts
+from engine.alerts.facts import ConnectionFacts, Facts, FailedReport
 from engine.model import Incident, IncidentKind, Wanted
 
 SILENT_S = 60.0
@@ -21,6 +21,7 @@ KEY_SETTLES_S = 10.0
 ALL_WORKERS = "workers"
 """The subject of the incident that no worker lives at all."""
 MASTER_KEY = "master-key"
+LEDGER = "ledger"
 _TEXT = 500
 """Characters."""
 
@@ -51,9 +52,11 @@ def evaluate(facts: Facts, now: datetime) -> Judgement:
     undecided: set[Subject] = set()
     for connection in facts.connections:
         wanted += _connection(connection, now)
+    wanted += _ledger(facts)
     for verdict in (_key(facts, now), _workers(facts, now)):
         wanted += verdict.wanted
         undecided |= verdict.undecided
+    wanted += (_report(report) for report in facts.reports)
     return Judgement(tuple(wanted), frozenset(undecided))
 
 
@@ -150,6 +153,20 @@ def _key(facts: Facts, now: datetime) -> Judgement:
     if tried is not None and now - tried < timedelta(seconds=KEY_SETTLES_S):
         return Judgement((), frozenset([subject]))
     return Judgement(())
+
+
+def _report(report: FailedReport) -> Wanted:
+    said = f"the report of {report.month} could not be built: {report.error}"
+    hint = f"It is tried again every 15 minutes; by hand: `offsitedb report build --month {report.month}`"
+    return _wanted(IncidentKind.REPORT, report.month, f"report of {report.month}", said, hint)
+
+
+def _ledger(facts: Facts) -> Iterator[Wanted]:
+    if facts.wrong:
+        first = f": {facts.first_wrong}" if facts.first_wrong else ""
+        said = f"the ledger does not hold together: {facts.wrong} found wrong{first}"
+        hint = "`offsitedb verify` names each of them, and what to do"
+        yield _wanted(IncidentKind.LEDGER, LEDGER, "ledger", said, hint)
 
 
 def _workers(facts: Facts, now: datetime) -> Judgement:

@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, func, insert, select, update
+from sqlalchemy import Row, Select, exists, func, insert, select, update
 
 from engine.catalog.failures import damaged
 from engine.catalog.removals import is_gone
 from engine.catalog.schema import connections
 from engine.catalog.schema import snapshots as table
+from engine.catalog.schema_running import removals
 from engine.catalog.transaction import Tx
 from engine.codec import from_plain, to_json
 from engine.errors import ConfigError
 from engine.model import Counts, Snapshot, SnapshotDetails
+from engine.model.retention import RemovalResult
 
 _FOUND_AT_MOST = 20
 """A prefix that fits more ids than this is no use to anybody; the caller only needs to know that it is not unique."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the ledger says of a snapshot whose objects are there, without what was captured."""
+
+    id: str
+    connection_id: str
+    destination_id: str
+    seq: int
+    taken_at: datetime
+    object_key: str
+    manifest_key: str
+    size_bytes: int
+    artifact_sha256: str
+    manifest_sha256: str
 
 
 def add(tx: Tx, record: Snapshot) -> None:
@@ -97,6 +116,17 @@ def list_recent(
     return _records(tx, query)
 
 
+def stored_after(tx: Tx, snapshot_id: str, *, limit: int) -> list[Stored]:
+    """At most ``limit`` snapshots whose objects are not gone, by id, behind ``snapshot_id``."""
+    t = table.c
+    query = select(
+        *(t.id, t.connection_id, t.destination_id, t.seq, t.taken_at, t.object_key, t.manifest_key),
+        *(t.size_bytes, t.artifact_sha256, t.manifest_sha256),
+    )
+    rows = tx.rows(query.where(t.id > snapshot_id, ~is_gone()).order_by(t.id).limit(limit))
+    return [Stored(**row._mapping) for row in rows]
+
+
 def count(tx: Tx, *, connection_id: str | None = None, after: datetime | None = None) -> int:
     """How many snapshots there are; ``after`` (exclusive, by ``taken_at``) leaves the older ones out."""
     query = select(func.count().label("n")).select_from(table)
@@ -106,6 +136,16 @@ def count(tx: Tx, *, connection_id: str | None = None, after: datetime | None = 
         query = query.where(table.c.taken_at > after)
     row = tx.row(query)
     return 0 if row is None else int(row.n)
+
+
+def kids(tx: Tx) -> dict[str, int]:
+    """How many snapshots need each key id to be opened by the master key.
+
+    One whose object was removed needs none; one that is missing may come back.
+    """
+    removed = exists().where(removals.c.snapshot_id == table.c.id, removals.c.result == RemovalResult.REMOVED.value)
+    query = select(table.c.kid, func.count().label("n")).where(~removed).group_by(table.c.kid)
+    return {row.kid: int(row.n) for row in tx.rows(query)}
 
 
 def previous_manifest_sha256(tx: Tx, connection_id: str) -> str | None:

@@ -16,6 +16,7 @@ from engine.model.alerting import (
 )
 from engine.model.artifact import Recipient
 from engine.model.bucket import BucketKey, BucketKeys, BucketSpec, SealedKeys
+from engine.model.evidence import CHECKED, Checked, EvidenceStanding, Part, Verification, VerifyFinding
 from engine.model.keyring import BackendState
 from engine.model.proof import (
     Counts,
@@ -30,6 +31,7 @@ from engine.model.proof import (
     Versions,
 )
 from engine.model.records import (
+    ROW,
     ConnectionRecord,
     Destination,
     DestinationKind,
@@ -86,6 +88,8 @@ from engine.model.structure import (
 )
 
 __all__ = [
+    "CHECKED",
+    "ROW",
     "Alarm",
     "AlertChannel",
     "BackendState",
@@ -99,6 +103,7 @@ __all__ = [
     "Check",
     "CheckResult",
     "CheckStatus",
+    "Checked",
     "CollationNeed",
     "ConnectionRecord",
     "Counts",
@@ -112,6 +117,7 @@ __all__ = [
     "DrillRule",
     "Event",
     "EventHead",
+    "EvidenceStanding",
     "Extension",
     "Failure",
     "FingerprintResult",
@@ -133,6 +139,7 @@ __all__ = [
     "Operator",
     "OperatorCheck",
     "OperatorView",
+    "Part",
     "PhaseTime",
     "Principal",
     "Recipient",
@@ -164,6 +171,8 @@ __all__ = [
     "Timings",
     "TlsFacts",
     "Verdict",
+    "Verification",
+    "VerifyFinding",
     "Versions",
     "Wanted",
     "Worker",

@@ -53,7 +53,9 @@ class DestinationsFacet:
         with self._engine.catalog.write() as tx:
             catalogs.destinations.add(tx, record)
             self._event(tx, "destination.added", record)
-            return self._view(tx, record), steps
+            view = self._view(tx, record)
+        self._engine.recovery.after_change(record.id, cancel)
+        return view, steps
 
     @needs(Role.ADMIN)
     def add_bucket(
@@ -76,10 +78,13 @@ class DestinationsFacet:
         record, steps = self._try_keys(record, bucket_keys, cancel, said)
         keys = self._engine.keys.open()
         with self._engine.catalog.write() as tx:
+            catalogs.installation.refuse_retired(tx, keys.master.kid)
             catalogs.destinations.add(tx, record)
             self._event(tx, "destination.added", record)
             chain.sign_head(tx, keys.signer, self._engine.clock)
-            return self._view(tx, record), steps
+            view = self._view(tx, record)
+        self._engine.recovery.after_change(record.id, cancel)
+        return view, steps
 
     @needs(Role.ADMIN)
     def change_keys(
@@ -106,10 +111,13 @@ class DestinationsFacet:
         changed, steps = self._try_keys(tried, bucket_keys, cancel, said)
         keys = self._engine.keys.open()
         with self._engine.catalog.write() as tx:
+            catalogs.installation.refuse_retired(tx, keys.master.kid)
             catalogs.destinations.change_keys(tx, changed)
             self._event(tx, "destination.changed", changed)
             chain.sign_head(tx, keys.signer, self._engine.clock)
-            return self._view(tx, changed), steps
+            view = self._view(tx, changed)
+        self._engine.recovery.after_change(record.id, cancel)
+        return view, steps
 
     @needs(Role.OPERATOR)
     def test(self, name: str, *, cancel: CancelToken | None = None, said: Said | None = None) -> tuple[StepView, ...]:
@@ -119,6 +127,7 @@ class DestinationsFacet:
         steps = _try(self._engine.open_storage(record), cancel, said)
         with self._engine.catalog.write() as tx:
             catalogs.destinations.mark_tested(tx, record.id, self._engine.clock.now())
+            self._event(tx, "destination.tested", record)
         return steps
 
     def policy(self, name: str) -> PolicyView:

@@ -46,6 +46,7 @@ class ScratchFacet:
         sealed = self._engine.keys.seal(keys, "scratch_servers", "conninfo", server_id, conninfo.to_url())
         record = ScratchServer(server_id, name, sealed, now, now)
         with self._engine.catalog.write() as tx:
+            catalogs.installation.refuse_retired(tx, keys.master.kid)
             catalogs.scratch_servers.add(tx, record)
             self._event(tx, "scratch.added", server_id, name)
             chain.sign_head(tx, keys.signer, self._engine.clock)
@@ -71,6 +72,7 @@ class ScratchFacet:
         version = self._try(self._given(name, conninfo), cancel)
         with self._engine.catalog.write() as tx:
             catalogs.scratch_servers.mark_tested(tx, record.id, self._engine.clock.now())
+            self._event(tx, "scratch.tested", record.id, name)
             return self._view(catalogs.scratch_servers.get(tx, record.id), conninfo, version)
 
     @needs(Role.ADMIN)
