@@ -116,6 +116,10 @@ class SnapshotDetails:
     """What pg_dump ran in."""
     system_identifier: str | None = None
     """PostgreSQL's own number of the server, where our role may read it."""
+    tag: str | None = None
+    counts: Counts | None = None
+    tables_captured: int | None = None
+    """As in the snapshot's row, for a catalog that is rebuilt from manifests. None: written before these were."""
 
 
 @dataclass(frozen=True, slots=True)
