@@ -39,6 +39,8 @@ MADE_ELSEWHERE = "recovered"
 _AT_ONCE = 8
 """Manifests that are read at a time: of a bucket each is a round trip."""
 _NAMED = 20
+_TRIED = 20
+"""Artifacts of a master key that are tried until one opens."""
 _MANIFEST = ".manifest.json"
 _ARTIFACT = ".odb"
 
@@ -111,20 +113,28 @@ def read_holding(
 def hold_against_artifacts(
     storage: Storage, reads: Sequence[Read], masters: Sequence[MasterKey], code: RecoveryCode, cancel: CancelToken
 ) -> int:
-    """See that each master key opens the newest artifact that was sealed under it, as the recovery code does.
+    """See that each master key opens an artifact that was sealed under it, as the recovery code does; newest first.
 
     How many were held against one; none where no artifact is there. Raises KeyAccessError ``key.wrong`` when a master
-    key and the code give different data keys, or the data key is not the artifact's; FormatError, StoreError.
+    key and the code give different data keys; FormatError or StoreError when no artifact of a key can be opened.
     """
-    newest: dict[str, Snapshot] = {}
-    for read in reads:
-        before = newest.get(read.snapshot.kid)
-        if read.there and (before is None or before.taken_at < read.snapshot.taken_at):
-            newest[read.snapshot.kid] = read.snapshot
-    by_kid = {master.kid: master for master in masters}
-    for kid, snapshot in newest.items():
-        _hold_against(storage, snapshot, by_kid[kid], code, cancel)
-    return len(newest)
+    by_kid: dict[str, list[Snapshot]] = {}
+    for read in sorted(reads, key=lambda r: r.snapshot.taken_at, reverse=True):
+        if read.there:
+            by_kid.setdefault(read.snapshot.kid, []).append(read.snapshot)
+    for master in masters:
+        failed: FormatError | StoreError | None = None
+        for snapshot in by_kid.get(master.kid, ())[:_TRIED]:
+            try:
+                _hold_against(storage, snapshot, master, code, cancel)
+            except (FormatError, StoreError) as e:  # a damaged one says nothing of the key
+                failed = failed or e
+            else:
+                failed = None
+                break
+        if failed is not None:
+            raise failed
+    return len(by_kid)
 
 
 def in_order(reads: Sequence[Read], names: Mapping[str, str]) -> tuple[list[Read], list[Remark]]:
