@@ -10,15 +10,17 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import cattrs
-from cattrs.preconf.json import make_converter
+from cattrs.preconf.json import JsonConverter, make_converter
 
 from engine.clock import from_rfc3339, rfc3339
 
 T = TypeVar("T")
 
 _converter = make_converter(forbid_extra_keys=True)
-_converter.register_unstructure_hook(datetime, rfc3339)
-_converter.register_structure_hook(datetime, lambda text, _: from_rfc3339(text))
+_lenient = make_converter()
+for _one in (_converter, _lenient):
+    _one.register_unstructure_hook(datetime, rfc3339)
+    _one.register_structure_hook(datetime, lambda text, _: from_rfc3339(text))
 
 
 def to_plain(value: object) -> Any:
@@ -28,8 +30,17 @@ def to_plain(value: object) -> Any:
 
 def from_plain(cls: type[T], plain: object) -> T:
     """The record of type ``cls``. Raises ValueError naming the first field that does not fit."""
+    return _structure(_converter, cls, plain)
+
+
+def from_plain_leniently(cls: type[T], plain: object) -> T:
+    """The same, but fields that ``cls`` does not have are passed over: a newer program may have written them."""
+    return _structure(_lenient, cls, plain)
+
+
+def _structure(converter: JsonConverter, cls: type[T], plain: object) -> T:
     try:
-        return _converter.structure(plain, cls)
+        return converter.structure(plain, cls)
     except (cattrs.BaseValidationError, KeyError, TypeError, ValueError, AttributeError) as e:
         raise ValueError(f"not a {cls.__name__}: {'; '.join(cattrs.transform_error(e)) or e}") from e
 
