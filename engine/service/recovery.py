@@ -124,6 +124,7 @@ def recover(
         found.read(here.record, storage)
         for other in others:
             found.try_(other)
+        found.refuse_strange()
         return _write(machine, held, code, backend, here, [here, *others], found, place)
 
 
@@ -172,6 +173,21 @@ class _Found:
             self._cancel.check()
             said = f"snapshots that lie at {other.record.where} are not in the catalog: {e.message}"
             self.remarks.append(Remark(RemarkKind.NOT_REACHED, other.record.name, said))
+
+    def refuse_strange(self) -> None:
+        """Raise KeyAccessError ``key.wrong`` where manifests of the installation are there and the bundle opens none.
+
+        A bundle does not say who sealed it, and what it holds would from now on seal everything.
+        """
+        unreadable = [remark for remark in self.remarks if remark.kind is RemarkKind.UNREADABLE]
+        if self.reads or not unreadable:
+            return
+        raise KeyAccessError(
+            "key.wrong",
+            f"the bundle of keys opens none of the {len(unreadable)} manifests that are there: {unreadable[0].text}",
+            hint="Whoever can write to the destination could have put another bundle there. Ask its provider for an"
+            f" older version of {BUNDLES}{self._opening.catalog_id}.keys; the artifacts open with the code alone.",
+        )
 
     def _lately(self, destination: Destination, found: Holding) -> list[Remark]:
         now = self._machine.clock.now()
@@ -246,7 +262,8 @@ def _tell(tx: Tx, clock: Clock, held: Holdings, here: Placed, result: Recovered)
         },
     )
     for one in result.connections:
-        data = {"name": one.name, "snapshots": one.snapshots, "lost": one.lost, "resume": "; ".join(one.resume)}
+        resume = "; ".join(one.resume)
+        data: dict[str, str | int | bool | None] = {"snapshots": one.snapshots, "lost": one.lost, "resume": resume}
         event("connection.recovered", one.name, data)
     for remark in result.remarks:
         event(f"recovery.{remark.kind.value}", remark.subject, {"text": remark.text})
