@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine import catalog as catalogs
+from engine.cancel import CancelToken
 from engine.catalog import Catalog
 from engine.clock import Clock
 from engine.config import Settings
@@ -39,6 +40,8 @@ class Opener:
     storage: Callable[[Destination], Storage]
     scratch: Callable[[ConnectionRecord], Given | None]
     """The server that drills of a connection restore into, if not a cluster of their own."""
+    kit: Callable[[str, CancelToken], OffsiteError | None] = lambda _destination_id, _cancel: None
+    """Lays the recovery kit down at a destination if it is stale there; what went wrong, and it never raises that."""
 
 
 class Checkpoints:
@@ -66,6 +69,9 @@ class Checkpoints:
         keys = self._opener.keys()
         connection, target = self._target(context)
         snapshot = self.snapshot(context, keys, connection, target)
+        refused = self._opener.kit(target.destination.id, context.cancel)
+        if refused is not None:
+            context.log("warning", f"the recovery kit could not be written there: {refused.message} [{refused.code}]")
         if not context.job.with_drill:
             return Outcome()
         return self._drilled(context, snapshot, connection, target, keys)

@@ -31,6 +31,7 @@ from offsitedb_tui.verbs import (
     postgres,
     receipt,
     recover,
+    recovery,
     restore,
     retention,
     schedule,
@@ -52,6 +53,7 @@ app.add_typer(connection.app, name="connection")
 app.add_typer(snapshot.app, name="snapshot")
 app.add_typer(job.app, name="jobs")
 app.add_typer(key.app, name="key")
+app.add_typer(recovery.app, name="recovery")
 app.add_typer(postgres.app, name="postgres")
 app.add_typer(scratch.app, name="scratch")
 app.add_typer(check.app, name="check")

@@ -36,6 +36,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "reconcile": _ALL,
     "restore": _ALL,
     "restores": _ALL,
+    "recovery": ("show", "kit"),
     "retention": _ALL,
     "schedule": _ALL,
     "scratch": _ALL,

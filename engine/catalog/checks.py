@@ -33,6 +33,14 @@ def list_all(tx: Tx, connection_id: str) -> list[OperatorCheck]:
     return [OperatorCheck(row.name, row.query, row.expect) for row in rows]
 
 
+def list_ever(tx: Tx) -> dict[str, list[OperatorCheck]]:
+    """The checks of all connections, by connection id."""
+    found: dict[str, list[OperatorCheck]] = {}
+    for row in tx.rows(select(table).order_by(table.c.connection_id, table.c.name)):
+        found.setdefault(row.connection_id, []).append(OperatorCheck(row.name, row.query, row.expect))
+    return found
+
+
 def remove(tx: Tx, connection_id: str, name: str) -> None:
     """Ask it no more. Raises ConfigError config.not-found."""
     if not tx.change(delete(table).where(table.c.connection_id == connection_id, table.c.name == name)):

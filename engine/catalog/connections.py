@@ -58,6 +58,11 @@ def list_all(tx: Tx) -> list[ConnectionRecord]:
     return [_record(row) for row in tx.rows(_live().order_by(table.c.name))]
 
 
+def list_ever(tx: Tx) -> list[tuple[ConnectionRecord, datetime | None]]:
+    """Every connection there ever was, by id, and when it was removed."""
+    return [(_record(row), row.removed_at) for row in tx.rows(select(table).order_by(table.c.id))]
+
+
 def is_removed(tx: Tx, connection_id: str) -> bool:
     """Whether the connection was taken out of use. Raises ConfigError config.not-found."""
     row = tx.row(select(table.c.removed_at).where(table.c.id == connection_id))

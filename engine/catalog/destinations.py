@@ -60,6 +60,11 @@ def list_all(tx: Tx) -> list[Destination]:
     return [_record(row) for row in tx.rows(_live().order_by(table.c.name))]
 
 
+def list_ever(tx: Tx) -> list[tuple[Destination, datetime | None]]:
+    """Every destination there ever was, by id, and when it was removed: old snapshots may still lie at one."""
+    return [(_record(row), row.removed_at) for row in tx.rows(select(table).order_by(table.c.id))]
+
+
 def mark_tested(tx: Tx, destination_id: str, at: datetime) -> None:
     """Note that writing to and reading from it worked. Raises ConfigError config.not-found."""
     if not tx.change(update(table).where(table.c.id == destination_id).values(tested_at=at)):

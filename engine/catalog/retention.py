@@ -45,6 +45,12 @@ def clear_policy(tx: Tx, connection_id: str) -> bool:
     return bool(tx.change(delete(table).where(table.c.connection_id == connection_id)))
 
 
+def policies(tx: Tx) -> dict[str, RetentionPolicy]:
+    """The policies that were set, by connection id. Raises CatalogError."""
+    read = {row.connection_id: _read(row.connection_id, row.policy) for row in tx.rows(select(table))}
+    return {id_: policy for id_, policy in read.items() if policy is not None}
+
+
 def get(tx: Tx, connection_id: str) -> Policied:
     """What planning needs to know of a connection. Raises ConfigError config.not-found, CatalogError."""
     found = _policied(tx, connection_id=connection_id)

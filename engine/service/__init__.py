@@ -41,6 +41,7 @@ from engine.service.moving import MoveFacet
 from engine.service.operators import OperatorsFacet
 from engine.service.reconcile import ReconcileFacet
 from engine.service.recovery import Machine, RecoveryPlace, recover, recoverable
+from engine.service.recoverykit import RecoveryFacet
 from engine.service.requests import RequestsFacet
 from engine.service.restores import RestoresFacet
 from engine.service.retention import RetentionFacet
@@ -98,6 +99,7 @@ class Engine:
         self.schedules = SchedulesFacet(self)
         self.retention = RetentionFacet(self)
         self.reconcile = ReconcileFacet(self)
+        self.recovery = RecoveryFacet(self)
         self.apikeys = ApiKeysFacet(self)
         self.requests = RequestsFacet(self)
         self.worker = WorkerFacet(self)
@@ -194,7 +196,8 @@ class Engine:
     @property
     def duties(self) -> tuple[Duty, ...]:
         """What a worker does by itself, beside the jobs."""
-        return (Scheduler(self).duty, self.retention.duty(), self.reconcile.duty(), *self.alerts.duties())
+        by_facets = (self.retention.duty(), self.reconcile.duty(), self.recovery.duty())
+        return (Scheduler(self).duty, *by_facets, *self.alerts.duties())
 
     @property
     def work(self) -> Mapping[JobKind, Work]:
@@ -204,6 +207,7 @@ class Engine:
             conninfo=lambda record, _keys: self.connections.conninfo(record),
             storage=self.open_storage,
             scratch=self.scratch.given,
+            kit=self.recovery.after_checkpoint,
         )
         work = Checkpoints(self.catalog, self.clock, self.settings, self.paths, opener, self.toolsets).work()
         work[JobKind.PRUNE] = self.retention.pruner().work

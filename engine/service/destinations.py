@@ -53,7 +53,9 @@ class DestinationsFacet:
         with self._engine.catalog.write() as tx:
             catalogs.destinations.add(tx, record)
             self._event(tx, "destination.added", record)
-            return self._view(tx, record), steps
+            view = self._view(tx, record)
+        self._engine.recovery.after_change(record.id, cancel)
+        return view, steps
 
     @needs(Role.ADMIN)
     def add_bucket(
@@ -79,7 +81,9 @@ class DestinationsFacet:
             catalogs.destinations.add(tx, record)
             self._event(tx, "destination.added", record)
             chain.sign_head(tx, keys.signer, self._engine.clock)
-            return self._view(tx, record), steps
+            view = self._view(tx, record)
+        self._engine.recovery.after_change(record.id, cancel)
+        return view, steps
 
     @needs(Role.ADMIN)
     def change_keys(
@@ -109,7 +113,9 @@ class DestinationsFacet:
             catalogs.destinations.change_keys(tx, changed)
             self._event(tx, "destination.changed", changed)
             chain.sign_head(tx, keys.signer, self._engine.clock)
-            return self._view(tx, changed), steps
+            view = self._view(tx, changed)
+        self._engine.recovery.after_change(record.id, cancel)
+        return view, steps
 
     @needs(Role.OPERATOR)
     def test(self, name: str, *, cancel: CancelToken | None = None, said: Said | None = None) -> tuple[StepView, ...]:
