@@ -24,6 +24,7 @@ from engine.keys.master import MasterKey
 from engine.keys.recovery import RecoveryCode
 from engine.keys.seals import blob_kid, open_blob
 from engine.keys.wrap import unwrap_dek, unwrap_dek_with_recovery
+from engine.kit.shelf import FOLDER
 from engine.model import Counts, Snapshot, SnapshotDetails
 from engine.model.recovery import CatalogThere, Remark, RemarkKind
 from engine.postgres.exported import NO_SNAPSHOT
@@ -31,8 +32,7 @@ from engine.snapshot import manifest_key_of
 from engine.storage.base import ObjectInfo, Storage
 from engine.stream import container
 
-BUNDLES = "RECOVERY/"
-BUNDLE_SUFFIX = ".keys"
+_BUNDLE = ".keys"
 OBJECTS = "v1/"
 MADE_ELSEWHERE = "recovered"
 """What stands for the job of a rebuilt snapshot: jobs do not travel."""
@@ -79,9 +79,9 @@ class Opening:
 def catalogs_at(storage: Storage) -> tuple[CatalogThere, ...]:
     """The catalogs that have left their sealed keys there, by id. Raises StoreError."""
     return tuple(
-        CatalogThere(info.key.removeprefix(BUNDLES).removesuffix(BUNDLE_SUFFIX), info.modified_at)
-        for info in storage.list(BUNDLES)
-        if info.key.endswith(BUNDLE_SUFFIX) and "/" not in info.key.removeprefix(BUNDLES)
+        CatalogThere(info.key.removeprefix(FOLDER).removesuffix(_BUNDLE), info.modified_at)
+        for info in storage.list(FOLDER)
+        if info.key.endswith(_BUNDLE) and "/" not in info.key.removeprefix(FOLDER)
     )
 
 
@@ -345,6 +345,3 @@ class _Source:
 
 def _object_of(manifest_key: str) -> str:
     return manifest_key.removesuffix(_MANIFEST) + _ARTIFACT
-
-
-__all__ = ["BUNDLES", "Holding", "Opening", "Read", "catalogs_at", "hold_against_artifacts", "in_order", "read_holding"]

@@ -24,14 +24,13 @@ from engine.errors import ConfigError, FormatError, KeyAccessError, StoreError
 from engine.evidence import chain
 from engine.keys.door import KeyStore
 from engine.keys.recovery import RecoveryCode
-from engine.kit import holdings
+from engine.kit import holdings, shelf
 from engine.kit.holdings import Holdings
 from engine.model import BucketKeys, BucketSpec, Destination, DestinationKind
 from engine.model.recovery import CatalogThere, Recovered, RecoveredConnection, Remark, RemarkKind
 from engine.paths import Paths
 from engine.progress import Phase, Progress, ProgressSink, Unit
 from engine.rebuilding import (
-    BUNDLES,
     Holding,
     Opening,
     Read,
@@ -93,7 +92,7 @@ def recoverable(machine: Machine, place: RecoveryPlace, cancel: CancelToken) -> 
             "store.missing",
             f"there is no bundle of keys at {storage.describe()}",
             hint="Name the same folder, or bucket and prefix, that the lost installation used: "
-            f"{BUNDLES} lies directly beneath it. A bucket's prefix is part of the place.",
+            f"{shelf.FOLDER} lies directly beneath it. A bucket's prefix is part of the place.",
         )
     return found
 
@@ -186,7 +185,7 @@ class _Found:
             "key.wrong",
             f"the bundle of keys opens none of the {len(unreadable)} manifests that are there: {unreadable[0].text}",
             hint="Whoever can write to the destination could have put another bundle there. Ask its provider for an"
-            f" older version of {BUNDLES}{self._opening.catalog_id}.keys; the artifacts open with the code alone.",
+            f" older version of {shelf.bundle_key(self._opening.catalog_id)}; the artifacts open with the code alone.",
         )
 
     def _lately(self, destination: Destination, found: Holding) -> list[Remark]:
@@ -370,12 +369,9 @@ def _choose(there: Sequence[CatalogThere], catalog_id: str | None) -> CatalogThe
 
 
 def _held(storage: Storage, catalog_id: str, code: RecoveryCode, cancel: CancelToken) -> Holdings:
-    key = f"{BUNDLES}{catalog_id}.keys"
-    if storage.stat(key).size_bytes > holdings.MAX_BYTES:
-        raise FormatError("format.header", f"{key} is too long to be a bundle of keys")
-    held = holdings.open(b"".join(storage.read(key, cancel=cancel)), code)
+    held = holdings.open(shelf.read_bundle(storage, catalog_id, cancel), code)
     if held.catalog_id != catalog_id:
-        raise FormatError("format.swapped", f"{key} is the bundle of another installation")
+        raise FormatError("format.swapped", f"{shelf.bundle_key(catalog_id)} is the bundle of another installation")
     return held
 
 
