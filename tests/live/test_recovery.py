@@ -32,6 +32,7 @@ from tests.fixtures.program import Program
 from tests.fixtures.shop import shop_source
 
 pytestmark = [
+    pytest.mark.timeout(1800),
     pytest.mark.slow,
     pytest.mark.skipif(not keyring_usable(), reason="no keyring of this machine may hold a key"),
 ]
@@ -53,7 +54,7 @@ class Left:
 def test_20_of_20_snapshots_come_back_with_bucket_and_code_alone(
     ceph: Ceph, server: Admin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.fixtures.program.LIMIT_S", 900.0)
+    monkeypatch.setattr("tests.fixtures.program.LIMIT_S", 1200.0)
     ca_file = tmp_path / "ca.pem"
     ca_file.write_text(ceph.ca_pem)
     with lose_a_machine(ceph, server) as left, empty_machine(left, ceph) as program:
