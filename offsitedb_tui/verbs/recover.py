@@ -30,6 +30,7 @@ from offsitedb_tui.verbs.destination import (
     ask,
     spec_of,
 )
+from screens import present_recovery as words
 from screens.present import visible
 
 _LONGEST_CODE = 4096
@@ -157,43 +158,24 @@ def _show(found: Recovered, talk: Talk) -> None:
     talk.show(f"recovered installation {found.catalog_id} from {visible(found.where)}")
     talk.show(f"  master key {found.kid} in: {found.backend}")
     talk.show()
-    talk.table(
-        ("CONNECTION", "SNAPSHOTS", "LOST", "OLDEST", "NEWEST", ""),
-        [
-            (c.name, c.snapshots, c.lost, _at(c.oldest_at), _at(c.newest_at), "" if c.known else "no connection string")
-            for c in found.connections
-        ],
-    )
+    talk.table(words.HEAD, [words.row(one) for one in found.connections])
     talk.show()
-    talk.show(f"{found.snapshots:,} snapshots are there, {found.lost:,} are lost.")
-    for remark in found.remarks:
-        talk.show(f"  ! {visible(remark.subject)}: {visible(remark.text)}")
+    talk.show(words.totals(found))
+    for line in words.remark_lines(found):
+        talk.show(f"  {line}")
     _next(found, talk)
 
 
 def _next(found: Recovered, talk: Talk) -> None:
-    """What to do now, shortest path first. On stderr: stdout has what was found."""
-    talk.say()
-    talk.say("UNPROVEN, all of them: receipts were kept on the lost machine alone. Next:")
-    newest = [c for c in found.connections if c.newest_id is not None]
-    for one in newest[:1]:
-        which = f"{one.name}@latest" if one.known else str(one.newest_id)[:16]
-        talk.say(f"  offsitedb restore {which}           one snapshot into a database of yours, as soon as you need it")
-    talk.say(
-        "  offsitedb restore --all                  the newest of every connection, into new databases of a server"
-    )
-    talk.say("  offsitedb drill --all --wait             prove every snapshot: restored, counted, signed")
-    resume = [command for one in found.connections for command in one.resume]
-    if resume:
-        talk.say()
-        talk.say("At rest until you say so. Make sure first that the old machine writes no more, then:")
-        for command in resume:
-            talk.say(f"  {visible(command)}")
-    talk.say()
-    talk.say("Operators, API keys, alert channels and pins were not kept at the destination: add them anew.")
-    if found.backend == "kernel":
-        talk.say("The key is gone after a reboot of this machine: `offsitedb key install-systemd` makes it permanent.")
-
-
-def _at(at: object) -> str:
-    return f"{at:%Y-%m-%d %H:%M} UTC" if at is not None else ""
+    """What to do now. On stderr: stdout has what was found."""
+    resume = words.resume_lines(found)
+    for line in (
+        "",
+        f"{words.UNPROVEN} Next:",
+        *words.next_lines(found),
+        *(("", words.AT_REST, *resume) if resume else ()),
+        "",
+        words.NOT_KEPT,
+        *((words.VOLATILE,) if found.backend == "kernel" else ()),
+    ):
+        talk.say(line)
