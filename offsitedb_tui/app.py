@@ -106,6 +106,8 @@ class ConsoleApp(App[None]):
         self._poller: Poller | None = None
         self._worker = SessionWorker()
         self._gate = Gate()
+        self._queued_job: str | None = None
+        """The job that was asked for last and not been looked at yet."""
         self.ascii_only = theme.ascii_only() if ascii_only is None else ascii_only
         for look in theme.THEMES:
             self.register_theme(look)
@@ -134,6 +136,8 @@ class ConsoleApp(App[None]):
 
         async def arrive() -> None:
             await self.switch_mode(mode)
+            if "job" in where:
+                self._queued_job = None
             if isinstance(self.screen, Page) and where:
                 self.screen.arrive(**where)
 
@@ -312,8 +316,19 @@ class ConsoleApp(App[None]):
             return self.screen.QUITS
         return True
 
-    def action_page(self, mode: str) -> None:
-        self.switch_mode(mode)
+    async def action_page(self, mode: str) -> None:
+        await self.switch_mode(mode)
+        self._watch_queued()
+
+    def _watch_queued(self) -> bool:
+        """Where the page of jobs is, show what was asked for last, once; whether it is."""
+        page = self.screen_stack[0]
+        if not isinstance(page, DrillPage):
+            return False
+        job, self._queued_job = self._queued_job, None
+        if job is not None:
+            page.arrive(job=job)
+        return True
 
     def action_help(self) -> None:
         if not isinstance(self.screen, HelpSheet):
@@ -377,8 +392,8 @@ class ConsoleApp(App[None]):
 
     def _queued(self, page: Page, job: JobView) -> None:
         self.nudge()
-        if isinstance(page, DrillPage):
-            page.queued(job)
+        self._queued_job = job.id
+        if self._watch_queued():  # it was asked for there, or one went there meanwhile
             return
         what = Phrase("✓ ", Tone.GOOD) + Phrase(f"{job.kind} of {job.connection} is queued")
         if self._overview is not None and not self._overview.workers_alive:

@@ -132,14 +132,12 @@ class DrillPage(Page):
             self._show_job(where["job"])
             self._then = where.get("then", "")
 
-    def queued(self, job: JobView) -> None:
-        """A job that was asked for on this page is what one wants to see."""
-        self._show_job(job.id)
-
     def on_screen_suspend(self) -> None:
         """Who comes back later wants to see what runs then; a sheet on top is no leaving."""
-        ended = self._live is not None and self._live.job.state.ended
-        if ended and self not in self.app.screen_stack:
+        if self in self.app.screen_stack:
+            return
+        self.calls.cancel("job")  # its answer would hold on to the job
+        if self._live is not None and self._live.job.state.ended and self._live.job.id == self._asked:
             self._asked = None
 
     def look(self, overview: Overview) -> None:
@@ -167,11 +165,13 @@ class DrillPage(Page):
         self._read(self._known, again=True)
 
     def _read(self, known: tuple[tuple[str, JobState], ...] | None, *, again: bool = False) -> None:
-        """Read the job in the background; the list of recent jobs as well if ``known`` is not None."""
+        """Read the job in the background; the list of recent jobs as well if ``known`` is not None, or if it has to say
+        which job: the poller's last look may be older than the newest job."""
         asked, recent = self._asked, self._recent
 
         def read(_token: CancelToken) -> tuple[tuple[JobView, ...], LiveJob | None]:
-            jobs = self.engine.jobs.recent(RECENT) if known is not None or not recent else recent
+            anew = known is not None or asked is None or not recent
+            jobs = self.engine.jobs.recent(RECENT) if anew else recent
             job_id = asked or newest(jobs)
             return jobs, self.engine.watch.job(job_id) if job_id is not None else None
 

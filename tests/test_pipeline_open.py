@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import random
+import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -20,6 +22,13 @@ from tests.fixtures.artifacts import CATALOG_ID, CONNECTION_ID, Artifact, make_a
 PLAINTEXT = b"PGDMP" + random.Random(3).randbytes(900)  # sealed, that is more than 10,000 bits
 SMALL = make_artifact(PLAINTEXT)
 LARGE = make_artifact(b"PGDMP" + random.Random(7).randbytes(3_300_000))  # four segments
+
+
+def digest_of(*members: bytes) -> str:
+    """By zlib, from the definition; one member a block of 1 MiB where only one piece is given."""
+    if len(members) == 1:
+        members = tuple(members[0][at : at + (1 << 20)] for at in range(0, len(members[0]), 1 << 20))
+    return hashlib.sha256(b"".join(struct.pack("<II", zlib.crc32(m), len(m)) for m in members)).hexdigest()
 
 
 def refusal(data: bytes, expected: pipeline.Expected = SMALL.expected, dek: bytes = SMALL.dek) -> FormatError:
@@ -44,7 +53,7 @@ def test_a_whole_artifact_opens(artifact: Artifact, chunk_bytes: int) -> None:
     result = open_bytes(artifact.sealed, artifact.dek, artifact.expected, write=out.extend, chunk_bytes=chunk_bytes)
     assert out == artifact.plaintext
     assert result.artifact_sha256 == hashlib.sha256(artifact.sealed).hexdigest()
-    assert result.plaintext_sha256 == hashlib.sha256(artifact.plaintext).hexdigest()
+    assert result.members_sha256 == digest_of(artifact.plaintext)
     assert (result.size_bytes, result.plaintext_bytes) == (len(artifact.sealed), len(artifact.plaintext))
     assert result.header.artifact_id == artifact.expected.artifact_id
     assert open_bytes(artifact.sealed, artifact.dek, unknown(artifact.expected)) == result
@@ -183,6 +192,7 @@ def test_a_bomb_under_a_good_seal_stops_at_the_recorded_size() -> None:
     "expected",
     [
         replace(SMALL.expected, artifact_sha256="0" * 64),
+        replace(SMALL.expected, members_sha256="0" * 64),
         replace(SMALL.expected, plaintext_sha256="0" * 64),
         replace(SMALL.expected, size_bytes=len(SMALL.sealed) + 1),
         replace(SMALL.expected, plaintext_bytes=len(PLAINTEXT) + 1),
@@ -190,6 +200,22 @@ def test_a_bomb_under_a_good_seal_stops_at_the_recorded_size() -> None:
 )
 def test_every_recorded_number_is_compared(expected: pipeline.Expected) -> None:
     assert refusal(SMALL.sealed, expected).code == "format.hash"
+
+
+def test_the_plaintext_hash_of_an_earlier_snapshot_is_still_compared() -> None:
+    earlier = replace(SMALL.expected, members_sha256=None, plaintext_sha256=hashlib.sha256(PLAINTEXT).hexdigest())
+    assert open_bytes(SMALL.sealed, SMALL.dek, earlier).plaintext_bytes == len(PLAINTEXT)
+
+
+def test_members_in_another_order_are_seen_by_the_digest_alone() -> None:
+    one, two = PLAINTEXT[:450], PLAINTEXT[450:900]
+    sealed, dek, artifact_id = seal_raw(zlib_member(two) + zlib_member(one))
+    expected = pipeline.Expected(
+        artifact_id, CONNECTION_ID, CATALOG_ID, plaintext_bytes=900, members_sha256=digest_of(one, two)
+    )
+    with pytest.raises(FormatError) as caught:
+        open_bytes(sealed, dek, expected)
+    assert (caught.value.code, "members" in caught.value.message) == ("format.hash", True)
 
 
 def test_an_error_says_whether_the_object_was_altered() -> None:

@@ -6,15 +6,17 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.cancel import CancelToken
-from engine.errors import Cancelled, FormatError, SourceError, StoreError
+from engine.errors import Cancelled, FormatError, Internal, SourceError, StoreError
 from engine.storage.faulty import Call, Effect, Fault, FaultyStorage
 from engine.stream import container, pipeline
+from engine.stream.gzip import best_compressor
 from tests.contract.backends import content, local
 from tests.fixtures.artifacts import make_artifact, open_bytes, reader_of, seal_into
 
@@ -62,7 +64,7 @@ def test_what_was_read_can_be_opened(size: int, most: int, fill: bytes) -> None:
         result.artifact_sha256,
         result.size_bytes,
         result.plaintext_bytes,
-        result.plaintext_sha256,
+        result.members_sha256,
     )
     out = bytearray()
     open_bytes(bytes(sealed), dek, expected, write=out.extend)
@@ -92,6 +94,25 @@ def test_f10_a_dump_that_is_none_writes_nothing(output: bytes) -> None:
     assert caught.value.code == "pg.dump-failed"
     assert written == []
     assert not cancel.cancelled
+
+
+@pytest.mark.parametrize("at", [0, -1, -5])
+def test_a_block_altered_on_its_way_to_the_compressor_is_noticed_at_once(
+    at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = best_compressor()
+
+    def altering(block: bytes | bytearray | memoryview) -> bytes:
+        if at >= 0:
+            cast("memoryview", block)[at] ^= 1  # what was read into is written to again
+            return real(block)
+        member = bytearray(real(block))
+        member[at] ^= 1
+        return bytes(member)
+
+    monkeypatch.setattr(pipeline, "best_compressor", lambda: altering)
+    with pytest.raises(Internal, match="altered in memory"):
+        seal_into(reader_of(ROWS), lambda data: None)
 
 
 def test_an_error_of_the_source_comes_out_and_leaves_the_token_alone() -> None:

@@ -102,7 +102,6 @@ class SnapshotDetails:
     tls: TlsFacts
     relations_total: int
     plaintext_bytes: int
-    plaintext_sha256: str
     dump_bytes: int
     dump_flags: tuple[str, ...]
     role: str
@@ -120,6 +119,10 @@ class SnapshotDetails:
     counts: Counts | None = None
     tables_captured: int | None = None
     """As in the snapshot's row, for a catalog that is rebuilt from manifests. None: written before these were."""
+    members_sha256: str | None = None
+    """The digest of the plaintext (``engine.stream.gzip.MemberDigest``)."""
+    plaintext_sha256: str | None = None
+    """Instead of it, in snapshots from before there was that digest."""
 
 
 @dataclass(frozen=True, slots=True)

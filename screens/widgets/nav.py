@@ -48,9 +48,9 @@ class Nav(Widget, can_focus=False):
         ]
         return Strip(made).adjust_cell_length(self.size.width, self.rich_style).simplify()
 
-    def on_click(self, event: events.Click) -> None:
+    async def on_click(self, event: events.Click) -> None:
         at = 0
         for text, _, mode in self._cells():
             if at <= event.x < at + Phrase(text).cells and mode:
-                self.app.switch_mode(mode)
+                await self.run_action(f"app.page('{mode}')")
             at += Phrase(text).cells

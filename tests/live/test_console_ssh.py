@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
+import sqlite3
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,8 +60,8 @@ def newcomer(server: Admin, tmp_path: Path) -> Iterator[Newcomer]:
     keys.mkdir()
     try:
         with sshd(keys) as login, shop_source(server) as (admin_url, reader_url, _):
-            with psycopg.connect(admin_url) as conn:  # so that a drill takes long enough to be watched and cancelled
-                conn.execute("CREATE TABLE big AS SELECT g AS id, md5(g::text) AS t FROM generate_series(1, 400000) g")
+            with psycopg.connect(admin_url) as conn:
+                conn.execute("CREATE TABLE big AS SELECT g AS id, md5(g::text) AS t FROM generate_series(1, 20000) g")
                 conn.execute("CREATE INDEX ON big (t)")
                 conn.execute(b"GRANT SELECT ON big TO " + reader_url.split("//")[1].split(":")[0].encode())
             with seat(login, environment) as made:
@@ -77,7 +80,8 @@ def test_from_nothing_to_a_watched_drill(newcomer: Newcomer) -> None:
     seat = newcomer.seat
     first_run(newcomer)
     second_connection(newcomer)
-    watched_and_cancelled(seat)
+    watched(newcomer)
+    cancelled(newcomer)
     filtered_and_copied(newcomer)
     seat.press("q")
     seat.until("the console has ended")
@@ -151,28 +155,51 @@ def second_connection(newcomer: Newcomer) -> None:
     seat.until("second is saved")
 
 
-def watched_and_cancelled(seat: Seat) -> None:
-    """A drill seen phase by phase; a checkpoint of the other connection, cancelled."""
+def watched(newcomer: Newcomer) -> None:
+    """A drill that was asked for on the ledger, seen while it waits and when it has ended, however long it takes."""
+    seat = newcomer.seat
     seat.press("1")
     seat.until("LEDGER")
-    seat.press("d")
-    seat.until("is queued")
-    seat.press("4")
-    seat.until("Drill of", "restore data and indexes")
-    seat.until("⛭ PROVEN", "public.big")
-    seat.press("2")
-    seat.until("second")
-    seat.press("c")
-    seat.until("tag (optional)")
-    seat.enter_text("to-cancel")
-    seat.press("Enter")
-    seat.until("is queued")
-    seat.press("4")
-    seat.until("to-cancel")
-    seat.press("x")
-    seat.until("Cancel")
-    seat.press("y", "Enter")
-    seat.until("cancelled at")
+    with worker_held(newcomer):
+        seat.press("d")
+        seat.until("is queued")
+        seat.press("4")
+        seat.until("Drill of", "restore data and indexes")
+    seat.until("⛭ PROVEN", "Drill of", "public.big")
+
+
+def cancelled(newcomer: Newcomer) -> None:
+    """A checkpoint of the other connection: it runs until a table is let go, and is cancelled before."""
+    seat = newcomer.seat
+    with psycopg.connect(newcomer.admin_url) as conn:
+        conn.execute("LOCK TABLE big")
+        seat.press("2")
+        seat.until("second")
+        seat.press("c")
+        seat.until("tag (optional)")
+        seat.enter_text("to-cancel")
+        seat.press("Enter")
+        seat.until("is queued")
+        seat.press("4")
+        seat.until("to-cancel", "●", "x cancel")
+        seat.press("x")
+        seat.until("Cancel this checkpoint")
+        seat.press("y", "Enter")
+        seat.until("cancelled at")
+
+
+@contextmanager
+def worker_held(newcomer: Newcomer) -> Iterator[None]:
+    """The session's worker takes nothing meanwhile; it is not stopped while it writes, so that others can."""
+    with Engine.open(home=newcomer.home) as engine:
+        (worker,) = [worker for worker in engine.workers.list() if worker.alive]
+        with engine.catalog.write(), closing(sqlite3.connect(engine.paths.queue, isolation_level=None)) as queue:
+            queue.execute("BEGIN IMMEDIATE")
+            os.kill(worker.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(worker.pid, signal.SIGCONT)
 
 
 def filtered_and_copied(newcomer: Newcomer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -16,7 +17,10 @@ from textual.widget import Widget
 
 from engine import catalog as catalogs
 from engine.model import Failure, Job, JobError, JobKind, JobProgress, JobState, Skip, TableResult, Verdict
+from engine.model.views import JobView
 from engine.model.watch import LiveJob, TableProgress
+from engine.service.jobs import JobsFacet
+from engine.service.watch import WatchFacet
 from offsitedb_tui.app import ConsoleApp
 from screens import present_drill
 from screens.drill import DrillPage
@@ -227,6 +231,110 @@ def test_a_checkpoint_that_was_asked_for_here_is_watched_here(history: History) 
         assert live(pilot).job.tag == "now"
         assert "– dump, encrypt, upload" in screen_text(pilot)
         await pilot.press("r")
+
+    play(history, scene)
+
+
+async def asked_on_the_ledger(pilot: Pilot[None]) -> None:
+    """From the proven checkpoint on this page to the ledger, and a drill asked for there."""
+    await until_shown(pilot, "⛭ PROVEN")
+    await pilot.press("1")
+    await until_shown(pilot, "LEDGER")
+    await pilot.press("d")
+
+
+def blind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A console whose poller looks only when its pause is over: the page is quicker than the look."""
+    monkeypatch.setattr(ConsoleApp, "nudge", lambda _app: None)
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["runs", "waits behind another"])
+def test_the_drill_one_asked_for_is_the_one_to_watch(
+    history: History, monkeypatch: pytest.MonkeyPatch, waits: bool
+) -> None:
+    acme(history)
+    blind(monkeypatch)
+
+    async def scene(pilot: Pilot[None]) -> None:
+        await asked_on_the_ledger(pilot)
+        await until_shown(pilot, "is queued")
+        if waits:
+            history.job(history.connection("busy"), NOW, state=JobState.RUNNING)
+        await pilot.press("4")
+        await until_shown(pilot, "Drill of")
+        asked = live(pilot).job
+        assert asked.kind is JobKind.DRILL
+        assert asked.state is JobState.QUEUED
+        await settled(pilot)
+        await pilot.press("1")
+        await until_shown(pilot, "LEDGER")
+        await pilot.press("4")
+        await until(pilot, lambda: live(pilot).job.id == asked.id, "the same drill")
+
+    play(history, scene)
+
+
+def test_what_was_asked_for_and_has_ended_is_shown_as_it_ended(history: History) -> None:
+    acme(history)
+
+    async def scene(pilot: Pilot[None]) -> None:
+        await asked_on_the_ledger(pilot)
+        await until_shown(pilot, "is queued")
+        (asked,) = [job for job in history.engine.jobs.recent() if job.state is JobState.QUEUED]
+        history.engine.jobs.cancel(asked.id)
+        history.job(history.connection("busy"), NOW, state=JobState.RUNNING)
+        await pilot.press("4")
+        await until_shown(pilot, "– cancelled")
+        assert live(pilot).job.id == asked.id
+
+    play(history, scene)
+
+
+def test_who_is_quicker_than_the_queue_sees_it_too(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    acme(history)
+    blind(monkeypatch)
+    there = threading.Event()
+    drill = JobsFacet.drill
+
+    def slowly(jobs: JobsFacet, snapshot: str) -> JobView:
+        assert there.wait(20)
+        return drill(jobs, snapshot)
+
+    async def scene(pilot: Pilot[None]) -> None:
+        monkeypatch.setattr(JobsFacet, "drill", slowly)
+        await asked_on_the_ledger(pilot)
+        await pilot.press("4")
+        await until_shown(pilot, "⛭ PROVEN")
+        there.set()
+        await until_shown(pilot, "Drill of")
+
+    play(history, scene)
+
+
+def test_an_answer_that_comes_too_late_holds_on_to_nothing(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job that was read when one left is not what one comes back to: a checkpoint from elsewhere runs by then."""
+    acme(history)
+    blind(monkeypatch)
+    left = threading.Event()
+    read = WatchFacet.job
+
+    def slowly(watch: WatchFacet, job_id: str) -> LiveJob:
+        assert left.wait(20)
+        return read(watch, job_id)
+
+    async def scene(pilot: Pilot[None]) -> None:
+        await until_shown(pilot, "⛭ PROVEN")
+        await settled(pilot)
+        shown = page(pilot)
+        monkeypatch.setattr(WatchFacet, "job", slowly)
+        shown._show_job(live(pilot).job.id)
+        await pilot.press("1")
+        await until_shown(pilot, "LEDGER")
+        await until(pilot, lambda: not shown.calls.any_running, "the page to let go")
+        left.set()
+        running = history.job(history.connection("busy"), NOW, state=JobState.RUNNING)
+        await pilot.press("4")
+        await until(pilot, partial(shows, pilot, running), "what runs now")
 
     play(history, scene)
 
