@@ -3,6 +3,7 @@
 pytest_plugins = [
     "tests.fixtures.source",
     "tests.fixtures.awkward",
+    "tests.fixtures.bare",
     "tests.fixtures.installation",
     "tests.fixtures.fire",
     "tests.fixtures.program",

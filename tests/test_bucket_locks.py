@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from engine import catalog as catalogs
+from engine.cancel import CancelToken
 from engine.errors import StoreError
-from engine.model import BucketKey, JobState
+from engine.model import BucketKey, BucketKeys, BucketSpec, Destination, DestinationKind, JobState
+from engine.model.kit import KitState
 from engine.model.retention import RetentionPolicy
+from engine.service import buckets
 from engine.storage.base import Erasure, Held
 from engine.storage.s3.backend import BucketStorage
 from engine.storage.s3.policy import prune_policy, worker_policy
@@ -201,3 +205,42 @@ def test_pruning_a_bucket_with_a_default_lock(locking: Shelf, history: History) 
     assert yard.prune(yard.storage) is JobState.SUCCEEDED
     assert yard.results() == {old.id: "removed"}
     assert not {key for key, _ in locking.versions() if old.id in key}
+
+
+def test_the_recovery_kit_where_every_version_is_locked(
+    locking: Shelf, people: dict[str, BucketKey], history: History
+) -> None:
+    """The worker's printed rights are enough; a new kit is a new version, and the locked old ones stay."""
+    rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}
+    locking.ceph.client().put_object_lock_configuration(
+        Bucket=locking.bucket,
+        ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule},  # type: ignore[typeddict-item]
+    )
+    grant(locking, people)
+    engine, name = history.engine, f"p/RECOVERY/{history.keys.catalog_id}"
+    spec = BucketSpec(
+        bucket=locking.bucket, provider="ceph", endpoint=locking.ceph.https, prefix="p", ca_pem=locking.ceph.ca_pem
+    )
+    keys = BucketKeys(people["worker"], people["pruner"])
+    with engine.catalog.write() as tx:  # the round trip of `destination add` would leave its own locked object
+        record = Destination("d" * 32, "off", DestinationKind.S3, None, history.clock.now(), None, spec)
+        sealed = buckets.seal_keys(engine, history.keys, record.id, keys)
+        catalogs.destinations.add(tx, replace(record, keys=sealed))
+    for kits in (1, 2):
+        engine.recovery.kit("off")
+        assert {v.state for v in engine.recovery.show().kits if v.destination == "off"} == {KitState.CURRENT}
+        lying = sorted(locking.versions())
+        assert lying.count((f"{name}.keys", False)) == kits
+        assert len(lying) == 4 + kits, lying
+        assert not any(marker for _, marker in lying)
+    storage = locking.storage(worker=people["worker"])
+    for info in storage.list("RECOVERY/"):
+        body = b"".join(storage.read(info.key, cancel=CancelToken()))
+        found = [needle for needle in (*keys.secrets(), history.keys.master.text) if needle.encode() in body]
+        assert found == [], info.key
+    grant(locking, people, deny=("s3:PutObject",))
+    with pytest.raises(StoreError) as caught:
+        engine.recovery.kit("off")
+    assert caught.value.code == "store.denied"
+    assert {v.state for v in engine.recovery.show().kits if v.destination == "off"} == {KitState.FAILING}
+    assert len(locking.versions()) == 6

@@ -10,8 +10,6 @@ import json
 import random
 import secrets
 import subprocess
-import sys
-import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,13 +27,12 @@ from engine.keys.wrap import wrap_dek
 from engine.kit import decrypt, holdings
 from engine.stream import container, pipeline
 from tests.fixtures.artifacts import into, reader_of
+from tests.fixtures.bare import run_alone
 from tests.test_kit_holdings import CODE, SEED, held
 from tests.test_vectors import vectors
 
 CATALOG, CONNECTION = held().catalog_id, "c1" * 16
 DECRYPT = Path(decrypt.__file__)
-BARE = ("cryptography", "cffi", "_cffi_backend", "pycparser")
-"""What a machine has after ``pip install cryptography``."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,9 @@ class Shelf:
         return self.artifact.read_bytes()
 
 
-def lay_out(root: Path, plaintext: bytes, artifact_id: str = "ab" * 16) -> Shelf:
+def lay_out(
+    root: Path, plaintext: bytes, artifact_id: str = "ab" * 16, *, digest: dict[str, str] | None = None
+) -> Shelf:
     """A destination as the program leaves it, sealed through the real pipeline."""
     master, dek = held().master, secrets.token_bytes(32)
     header = container.ArtifactHeader(
@@ -72,7 +71,8 @@ def lay_out(root: Path, plaintext: bytes, artifact_id: str = "ab" * 16) -> Shelf
         on_progress=lambda plain, sealed: None,
         stall_timeout_s=60.0,
     )
-    details = {"plaintext_bytes": len(plaintext), "plaintext_sha256": hashlib.sha256(plaintext).hexdigest(), "rows": 7}
+    digest = {"members_sha256": result.members_sha256} if digest is None else digest
+    details = {"plaintext_bytes": len(plaintext), "rows": 7, **digest}
     blob = seal_blob(master, "manifest", (CATALOG, artifact_id, CONNECTION), json.dumps(details).encode())
     key = f"v1/{CONNECTION}/00000001-{artifact_id}.odb"
     text, _ = write_manifest(
@@ -110,18 +110,6 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
     return lay_out(tmp_path_factory.mktemp("off"), b"PGDMP" + random.Random(1).randbytes(2_300_000))
 
 
-@pytest.fixture(scope="module")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Python that has nothing but its own library and ``cryptography``."""
-    root = tmp_path_factory.mktemp("bare")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", root], check=True)
-    there = next(root.glob("lib/python3*/site-packages"))
-    for path in Path(sysconfig.get_path("platlib")).iterdir():
-        if path.name.split("-")[0].split(".")[0] in BARE:
-            (there / path.name).symlink_to(path)
-    return root / "bin/python"
-
-
 def opened(sealed: bytes, manifest: decrypt.Manifest | None = None, code: RecoveryCode = CODE) -> bytes:
     out = io.BytesIO()
     decrypt.decrypt(io.BytesIO(sealed), decrypt.Code(code.text), out.write, manifest)
@@ -134,8 +122,7 @@ def known(shelf: Shelf) -> decrypt.Manifest:
 
 
 def run(bare: Path, *arguments: object, code: str = CODE.text) -> subprocess.CompletedProcess[bytes]:
-    command = [str(bare), "-I", *(str(a) for a in arguments), "--code-stdin"]
-    return subprocess.run(command, input=code.encode() + b"\n", capture_output=True, timeout=60)
+    return run_alone(bare, *arguments, code=code)
 
 
 # -- the vectors of the format
@@ -210,6 +197,18 @@ def test_another_backup_in_its_place_is_refused(shelf: Shelf, tmp_path: Path) ->
     with pytest.raises(decrypt.Refused) as caught:
         opened(other.sealed(), known(shelf))
     assert caught.value.code == "format.swapped"
+
+
+def test_the_recorded_content_is_compared(tmp_path: Path) -> None:
+    """By the digest of members, or by the plaintext's own in snapshots from before; one of them must be there."""
+    right = hashlib.sha256(b"PGDMP one").hexdigest()
+    earlier = lay_out(tmp_path / "earlier", b"PGDMP one", digest={"plaintext_sha256": right})
+    assert opened(earlier.sealed(), known(earlier)) == b"PGDMP one"
+    for n, digest in enumerate(({"members_sha256": right}, {"plaintext_sha256": "0" * 64}, {})):
+        other = lay_out(tmp_path / str(n), b"PGDMP one", digest=digest)
+        with pytest.raises(decrypt.Refused) as caught:
+            opened(other.sealed(), known(other))
+        assert caught.value.code == "format.gzip"
 
 
 def test_a_code_of_another_installation_is_told(shelf: Shelf) -> None:

@@ -35,7 +35,9 @@ def test_a_checkpoint_into_a_bucket_is_proven_and_tells_nothing(shore: Shore) ->
     assert int(head["ETag"].strip('"').rpartition("-")[2]) >= 2, "the artifact should have several parts"
     needles = [*CANARIES, shore.field.url, shore.ceph.key.secret_access_key, "incompressible"]
     assert len(needles) == 50
-    for name in shore.content():
+    everything = shore.ceph.content(shore.bucket, kit=True)
+    assert len(everything) == 2 + 5, "artifact, manifest and the recovery kit"
+    for name in everything:
         body = client.get_object(Bucket=shore.bucket, Key=name)["Body"].read()
         assert [needle for needle in needles if needle.encode() in body] == []
     for path in shore.field.place.home.rglob("*"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -17,6 +18,7 @@ import pytest
 from engine.cancel import CancelToken
 from engine.errors import Cancelled, ConfigError, FormatError
 from engine.postgres.tools import Toolset, environment
+from tests.fixtures.bare import run_alone
 from tests.fixtures.shop import ROWS, Shop
 
 
@@ -153,6 +155,40 @@ def test_the_restore_command_restores(shop: Shop, snapshot: str, database: str, 
     with psycopg.connect(database) as conn:
         for (schema, table), rows in ROWS.items():
             assert conn.execute(f"SELECT count(*) FROM {schema}.{table}".encode()).fetchone() == (rows,), done.stderr
+
+
+def test_the_kit_restores_it_with_nothing_of_ours(
+    shop: Shop, snapshot: str, bare: Path, toolset: Toolset, database: str, tmp_path: Path
+) -> None:
+    """As the README at the destination says: decrypt.py in a Python of its own, then PostgreSQL's pg_restore."""
+    place, code, dump = shop.program.place, shop.program.place.made.code.text, tmp_path / "restored.dump"
+    copy = tmp_path / "backups"
+    shutil.copytree(place.destination, copy)
+    program = "RECOVERY/decrypt.py"
+    listed = run_alone(bare, program, "--list", ".", code="", cwd=copy).stdout.decode()
+    (artifact,) = copy.rglob(f"*-{snapshot}.odb")
+    assert artifact.name in listed
+    done = run_alone(bare, program, artifact, "-o", dump, code=code, cwd=copy)
+    assert done.returncode == 0, done.stderr
+    assert b"the hash of the content" in done.stderr
+    said = run_alone(bare, program, "--manifest", artifact.with_suffix(".manifest.json"), code=code, cwd=copy)
+    counted = {(t["schema"], t["table"]): t["rows"] for t in json.loads(said.stdout)["sealed"]["tables"]}
+    assert counted == ROWS
+    (bundle,) = (copy / "RECOVERY").glob("*.keys")
+    keys = json.loads(run_alone(bare, program, "--keys", bundle, code=code, cwd=copy).stdout)
+    assert [c["name"] for c in keys["connections"]] == ["shop"]
+    assert shop.password in keys["connections"][0]["conninfo"]
+    flags = ("--no-owner", "--no-privileges", "--single-transaction", "--exit-on-error", f"--dbname={database}")
+    restored = subprocess.run(
+        [toolset.bindir / "pg_restore", *flags, dump], env={**os.environ, **environment(toolset)}, capture_output=True
+    )
+    assert restored.returncode == 0, restored.stderr
+    with psycopg.connect(database) as conn:
+        for (schema, table), rows in ROWS.items():
+            assert conn.execute(f"SELECT count(*) FROM {schema}.{table}".encode()).fetchone() == (rows,)
+    proof = shop.program.run("recovery", "verify", "--json", stdin=code).document()
+    assert [step["name"] for step in proof["steps"]] == ["catalog", "kit at here", "newest snapshot at here"]
+    assert proof["verified"]
 
 
 def test_drift(shop: Shop, snapshot: str) -> None:

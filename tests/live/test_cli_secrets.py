@@ -17,6 +17,8 @@ import pytest
 from psycopg import sql
 
 from engine.keys.door import OsKeyring
+from engine.kit import holdings
+from engine.postgres.conninfo import parse
 from engine.service.postgres import grant_recipe
 from offsitedb_tui.demo.source import Admin
 from tests.fixtures.installation import Place, keyring_usable, running_worker
@@ -171,3 +173,7 @@ def test_f36_canaries(place: Place, planted: Planted) -> None:
     outside.files()
     assert outside.found == [], "whoever reads the destination learns no name either"
     assert any(place.destination.rglob("*.odb"))
+    (bundle,) = place.destination.glob("RECOVERY/*.keys")
+    (vault,) = holdings.open(bundle.read_bytes(), place.made.code).connections
+    assert vault.conninfo is not None, "the kit holds the string, and the search above would have found it"
+    assert parse(vault.conninfo).password == planted.password
