@@ -67,6 +67,7 @@ class Checkpoints:
     def checkpoint(self, context: JobContext) -> Outcome:
         """Snapshot, then drill, unless the connection's policy spares this one."""
         keys = self._opener.keys()
+        context.signer = keys.signer
         connection, target = self._target(context)
         snapshot = self.snapshot(context, keys, connection, target)
         refused = self._opener.kit(target.destination.id, context.cancel)
@@ -90,6 +91,7 @@ class Checkpoints:
         if context.job.snapshot_id is None:
             raise Internal("internal.error", "a drill without a snapshot")
         keys = self._opener.keys()
+        context.signer = keys.signer
         connection, _ = self._target(context)
         snapshot = self._snapshot(context.job.snapshot_id)
         with self._catalog.read() as tx:

@@ -337,6 +337,10 @@ CODES: dict[str, tuple[str, str]] = {
         "the catalog cannot be opened",
         "Check OFFSITEDB_HOME and OFFSITEDB_DATABASE_URL, and that there is room on the disk.",
     ),
+    "catalog.altered": (
+        "the catalog, its history or its signed documents were changed behind the program's back",
+        "Read what `offsitedb verify` found; the findings say what to look at. Find out who can write to the database.",
+    ),
     "catalog.damaged": (
         "the catalog is damaged",
         "Restore the catalog from a copy; the artifacts and manifests at the destinations are not affected.",

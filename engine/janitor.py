@@ -81,6 +81,21 @@ class Janitor:
                 catalogs.workers.stop(tx, worker.id, now)
                 catalogs.jobs.end_leases(tx, worker.id, now)
             expired = catalogs.jobs.expire(tx, now)
+            for job in expired:
+                if job.state.ended:
+                    chain.append_event(
+                        tx,
+                        self._clock,
+                        actor="janitor",
+                        kind="job.ended",
+                        subject=job.id,
+                        data={
+                            "job": job.kind.value,
+                            "connection": job.connection_id,
+                            "state": job.state.value,
+                            "error": job.error.code if job.error is not None else None,
+                        },
+                    )
         unregistered = [job for job in expired if job.object_key is not None]
         if unregistered:
             _beside(lambda: self._clear_attempts(unregistered))

@@ -15,9 +15,11 @@ from itertools import takewhile
 
 from engine import catalog as catalogs
 from engine.cancel import CancelToken
-from engine.catalog import Catalog
+from engine.catalog import Catalog, Tx
 from engine.clock import Clock
 from engine.errors import Cancelled, CatalogError, Internal, KeyAccessError, OffsiteError
+from engine.evidence import chain
+from engine.evidence.signer import Signer
 from engine.model import Job, JobError, JobKind, JobProgress, JobState, PhaseTime
 from engine.progress import Progress, TableRows
 
@@ -39,6 +41,8 @@ class JobContext:
     def __init__(self, job: Job, cancel: CancelToken, clock: Clock) -> None:
         self.job = job
         self.cancel = cancel
+        self.signer: Signer | None = None
+        """Set by work that opened the signing key, for what is told when the job ends."""
         self._clock = clock
         self._lock = threading.Lock()
         self._newest: Progress | None = None
@@ -210,12 +214,29 @@ class JobRunner:
                     catalogs.jobs.report(tx, job.id, job.fence, progress)
                 if error is not None and error.code == "job.worker-stopped":
                     catalogs.jobs.requeue(tx, job.id, job.fence, now, error=record)
+                    if catalogs.jobs.get(tx, job.id).state.ended:  # it was asked to stop meanwhile
+                        self._tell_end(tx, context, JobState.CANCELLED, error)
                     return JobState.QUEUED
                 state = _end_state(error)
                 catalogs.jobs.settle(tx, job.id, job.fence, state, error=record, drill_id=outcome.drill_id, now=now)
+                if state.ended:
+                    self._tell_end(tx, context, state, error)
                 return state
 
         return self._insist(write)
+
+    def _tell_end(self, tx: Tx, context: JobContext, state: JobState, error: OffsiteError | None) -> None:
+        """That the job ended, and how; the end of the history is signed where the work had the key for it."""
+        job = context.job
+        data: dict[str, str | int | bool | None] = {
+            "job": job.kind.value,
+            "connection": job.connection_id,
+            "state": state.value,
+            "error": error.code if error is not None else None,
+        }
+        chain.append_event(tx, self._clock, actor=f"job:{job.id}", kind="job.ended", subject=job.id, data=data)
+        if context.signer is not None:
+            chain.sign_head(tx, context.signer, self._clock)
 
     def _insist(self, write: Callable[[], JobState]) -> JobState | None:
         """Try again for as long as a lease lasts: what a job came to is not lost to a catalog that is busy.

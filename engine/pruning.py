@@ -92,7 +92,7 @@ class Pruner:
 
         Raises StoreError, KeyAccessError, Cancelled, CatalogError ``catalog.fenced``.
         """
-        signer = self._openers.signer()
+        signer = context.signer = self._openers.signer()
         job, tally, tried = context.job, _Tally(), set[str]()
         context.report(Progress(Phase.PRUNE, 0, None, Unit.SNAPSHOTS, "planning"))
         try:
@@ -138,6 +138,8 @@ class Pruner:
                     removed_at=now,
                 )
                 catalogs.removals.begin(tx, removal)
+            if due:
+                self._event(tx, context, "retention.begun", snapshots=len(due[:BATCH]))
             marked = [_Marked(catalogs.snapshots.get(tx, d.candidate.id), d.rule, False) for d in due[:BATCH]]
         total = len(tried) + len(due)
         context.report(Progress(Phase.PRUNE, len(tried), total, Unit.SNAPSHOTS, f"{len(plan.keep):,} are kept"))
@@ -162,6 +164,8 @@ class Pruner:
                 catalogs.jobs.expect_held(tx, job.id, job.fence)
                 for marked in untouched:
                     catalogs.removals.take_back(tx, marked.snapshot.id, RemovalResult.REMOVING)
+                if untouched:
+                    self._event(tx, context, "retention.taken-back", snapshots=len(untouched))
         except CatalogError as e:
             context.log("warning", f"what was marked stays marked, for the next pruning: {e.message}")
 
@@ -193,6 +197,7 @@ class Pruner:
             with self._catalog.write() as tx:
                 for note in notes:
                     catalogs.removals.note_deletion(tx, note)
+                self._event(tx, context, "retention.failed", snapshot=snapshot.id, object=key, error=e.message)
             if untouched and denied:
                 self._take_back(context, [marked])
             raise
@@ -267,6 +272,10 @@ class Pruner:
             detail=detail,
             deleted_at=self._clock.now(),
         )
+
+    def _event(self, tx: Tx, context: JobContext, kind: str, **data: str | int) -> None:
+        job = context.job
+        chain.append_event(tx, self._clock, actor=f"job:{job.id}", kind=kind, subject=job.connection_id, data=data)
 
     def _tell(self, context: JobContext, tally: _Tally, signer: Signer) -> None:
         if not tally.results:

@@ -105,6 +105,7 @@ class Restorer:
             why = "its worker ended" if job.attempt > 1 else f"it waited {waited_s / 60:.0f} minutes for a worker"
             raise PreflightFailed("restore.interrupted", f"the restore was not repeated: {why}")
         keys = self._openers.keys()
+        context.signer = keys.signer
         request = self._openers.request(job.id, job.request_sealed, keys)
         conninfo = parse(request.url)
         with self._catalog.read() as tx:

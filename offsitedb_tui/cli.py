@@ -38,6 +38,7 @@ from offsitedb_tui.verbs import (
     scratch,
     serve,
     snapshot,
+    verify,
     worker,
     workers,
 )
@@ -73,6 +74,7 @@ app.command("receipt")(receipt.receipt)
 app.command("restore")(restore.restore)
 app.command("restores")(restore.restores)
 app.command("reconcile")(retention.reconcile)
+app.command("verify")(verify.verify)
 app.command("worker")(worker.worker)
 app.command("serve")(serve.serve)
 app.command("workers")(workers.workers)

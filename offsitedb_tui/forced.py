@@ -40,6 +40,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "retention": _ALL,
     "schedule": _ALL,
     "scratch": _ALL,
+    "verify": _ALL,
     "workers": _ALL,
     "snapshot": ("show", "verify", "drift", "download", "pin", "unpin"),
 }

@@ -74,6 +74,7 @@ MARKED: dict[str, tuple[Role, bool]] = {
     "scratch.use": (Role.OPERATOR, False),
     "snapshots.download": (Role.OPERATOR, False),
     "snapshots.verify": (Role.OPERATOR, False),
+    "verify.check_all": (Role.OPERATOR, False),
 }
 """The role that a verb needs, and whether it wants the password once more."""
 
@@ -98,6 +99,7 @@ READING = {
     *("schedules.list", "schedules.next", "schedules.preview", "schedules.show"),
     *("move.show", "workers.check_label", "workers.list"),
     *("scratch.list", "scratch.names", "snapshots.drift", "snapshots.resolve", "snapshots.restore_command"),
+    *("verify.check", "verify.standing"),
     *("snapshots.show", "watch.job", "watch.overview", "watch.revision", "watch.usual", "worker.any_alive"),
 }
 """They change nothing: a viewer's. The program opens the engine for nobody who is not logged in."""
@@ -111,6 +113,7 @@ ENTRANCE = {
 
 INNER = {
     "alerts.duties",
+    *("verify.duty", "verify.look", "verify.sign"),
     *("connections.conninfo", "jobs.queue", "keys.open", "keys.seal", "keys.unseal", "restores.restorer"),
     *(
         "requests.checkpoint",

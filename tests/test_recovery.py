@@ -83,7 +83,13 @@ def test_an_empty_machine_gets_everything_back(lost: Lost, tmp_path: Path) -> No
             installation = catalogs.installation.get(tx)
             assert installation is not None
             assert verify_chain(tx, installation.signer_public) == []
-        assert first[0].kind == "installation.recovered"
+        assert [event.kind for event in first] == [
+            "installation.recovered",
+            "connection.recovered",
+            "connection.recovered",
+            "catalog.rebuilt",
+        ]
+        assert engine.verify.check_all().findings == ()
         assert first[0].data["where"] == str(lost.folder)
         schedule = engine.schedules.show("shop")
         assert (schedule.cron, schedule.time_zone, schedule.enabled, schedule.next_at) == (

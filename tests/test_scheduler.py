@@ -314,7 +314,7 @@ def test_what_is_said_and_by_whom_is_written_down(bench: Bench) -> None:
         bench.engine.schedules.set("name-c1", enabled=False)
         bench.engine.schedules.remove("name-c1")
     with bench.catalog.read() as tx:
-        events = [(e.actor, e.kind, e.subject, e.data) for e in reversed(catalogs.events.list_recent(tx, limit=10))]
+        events = [(e.actor, e.kind, e.subject, e.told) for e in reversed(catalogs.events.list_recent(tx, limit=10))]
     name = {"name": "name-c1"}
     told = {**name, "cron": "0 3 * * *", "zone": "UTC"}
     assert events == [

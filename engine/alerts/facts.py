@@ -81,5 +81,10 @@ class Facts:
     """Since when there is something for a worker to do: a schedule, or a job that has not ended."""
     blocked: tuple[str, ...] = ()
     """Names of the connections whose jobs wait for the master key."""
+    checked_at: datetime | None = None
+    """When the catalog was last held against its history."""
+    wrong: int = 0
+    """What was found wrong then."""
+    first_wrong: str = ""
     key_tried_at: datetime | None = None
     """When a job that has not ended was last begun: it may be one that was blocked."""

@@ -21,6 +21,7 @@ KEY_SETTLES_S = 10.0
 ALL_WORKERS = "workers"
 """The subject of the incident that no worker lives at all."""
 MASTER_KEY = "master-key"
+LEDGER = "ledger"
 _TEXT = 500
 """Characters."""
 
@@ -51,6 +52,7 @@ def evaluate(facts: Facts, now: datetime) -> Judgement:
     undecided: set[Subject] = set()
     for connection in facts.connections:
         wanted += _connection(connection, now)
+    wanted += _ledger(facts)
     for verdict in (_key(facts, now), _workers(facts, now)):
         wanted += verdict.wanted
         undecided |= verdict.undecided
@@ -150,6 +152,14 @@ def _key(facts: Facts, now: datetime) -> Judgement:
     if tried is not None and now - tried < timedelta(seconds=KEY_SETTLES_S):
         return Judgement((), frozenset([subject]))
     return Judgement(())
+
+
+def _ledger(facts: Facts) -> Iterator[Wanted]:
+    if facts.wrong and facts.checked_at is not None:
+        first = f": {facts.first_wrong}" if facts.first_wrong else ""
+        said = f"the ledger does not hold together, seen {_instant(facts.checked_at)}: {facts.wrong} found wrong{first}"
+        hint = "`offsitedb verify` names each of them, and what to do"
+        yield _wanted(IncidentKind.LEDGER, LEDGER, "ledger", said, hint)
 
 
 def _workers(facts: Facts, now: datetime) -> Judgement:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -59,6 +59,8 @@ class Catalog:
         self._engine = _sqlite_engine(url) if url.drivername == "sqlite" else _postgres_engine(url)
         self._writing = threading.Lock()
         self._local = threading.local()
+        self.tell_rest: Callable[[Tx], None] | None = None
+        """Called at the end of a writing transaction that changed evidence of which no event tells."""
 
     @classmethod
     def open(cls, url_or_path: str | Path, *, create: bool = False) -> Catalog:
@@ -102,6 +104,8 @@ class Catalog:
         with self._turn(), self._connection("write") as connection:
             tx = Tx(connection, writable=True, where=self._where)
             yield tx
+            if tx.untold and self.tell_rest is not None:
+                self.tell_rest(tx)
             if tx.changes:
                 tx.change(update(revision_table).values(n=revision_table.c.n + 1))
             self._commit(connection)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Row, Select, func, insert, select
 
@@ -15,6 +15,28 @@ from engine.model import DrillRecord, Verdict
 from engine.model.watch import DrillLine
 
 _FOUND_AT_MOST = 20
+
+
+class ProofLine(NamedTuple):
+    """A drill and its snapshot as lists show them, beside the receipt, all of it as it is stored."""
+
+    position: int
+    id: str
+    snapshot_id: str
+    verdict: str
+    finished_at: str
+    restore_s: float
+    skips: int
+    receipt: str
+    receipt_sha256: str
+    connection_id: str | None
+    object_key: str | None
+    artifact_sha256: str | None
+    size_bytes: int | None
+    taken_at: str | None
+    counts: str | None
+    tables: int | None
+    tables_in_source: int | None
 
 
 def add(tx: Tx, record: DrillRecord) -> None:
@@ -108,6 +130,23 @@ def previous_receipt_sha256(tx: Tx, drill_id: str) -> str | None:
     before = select(table.c.receipt_sha256).where(table.c.position < mine)
     row = tx.row(before.order_by(table.c.position.desc()).limit(1))
     return None if row is None else str(row.receipt_sha256)
+
+
+def proofs_after(tx: Tx, position: int, *, limit: int) -> list[ProofLine]:
+    """At most ``limit`` drills behind ``position``, in the order in which they were written, unread."""
+    t, s = table.c, snapshots.c
+    query = (
+        select(
+            *(t.position, t.id, t.snapshot_id, t.verdict, t.finished_at, t.restore_s, t.skips),
+            *(t.receipt, t.receipt_sha256, s.connection_id, s.object_key, s.artifact_sha256, s.size_bytes),
+            *(s.taken_at, s.counts, s.tables, s.tables_in_source),
+        )
+        .join_from(table, snapshots, s.id == t.snapshot_id, isouter=True)
+        .where(t.position > position)
+        .order_by(t.position)
+        .limit(limit)
+    )
+    return [ProofLine(*row) for row in tx.tuples(query)]
 
 
 def list_recent(tx: Tx, *, limit: int) -> list[DrillRecord]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Select, insert, select
+from sqlalchemy import Row, Select, Text, cast, column, insert, select
+from sqlalchemy import table as sql_table
 
 from engine.catalog.failures import damaged
 from engine.catalog.schema import events as table
@@ -18,6 +19,28 @@ from engine.catalog.schema import heads
 from engine.catalog.transaction import Tx
 from engine.codec import from_plain
 from engine.model import Event, EventHead
+
+
+class Line(NamedTuple):
+    """An event as it is stored: texts, and ``data`` unread."""
+
+    seq: int
+    at: str
+    actor: str
+    kind: str
+    subject: str
+    data: str
+    previous: str
+    hash: str
+
+
+class HeadLine(NamedTuple):
+    """A signed head as it is stored."""
+
+    seq: int
+    hash: str
+    signature: str
+    signed_at: str
 
 
 def append(tx: Tx, event: Event) -> None:
@@ -42,6 +65,12 @@ def last(tx: Tx) -> Event | None:
     return found[0] if found else None
 
 
+def last_seq(tx: Tx) -> int:
+    """The number of the newest event; 0 without any."""
+    found = tx.tuples(select(table.c.seq).order_by(table.c.seq.desc()).limit(1))
+    return int(found[0][0]) if found else 0
+
+
 def list_recent(
     tx: Tx, *, subject: str | None = None, kind: str | None = None, limit: int, before: int | None = None
 ) -> list[Event]:
@@ -59,6 +88,20 @@ def list_recent(
 def list_after(tx: Tx, seq: int, *, limit: int) -> list[Event]:
     """At most ``limit`` events that follow ``seq``, oldest first."""
     return _records(tx, select(table).where(table.c.seq > seq).order_by(table.c.seq).limit(limit))
+
+
+def lines_after(tx: Tx, seq: int, *, limit: int) -> list[Line]:
+    """As :func:`list_after`, as they are stored and whatever is stored: for many of them, and for judging them."""
+    every = select(
+        table.c.seq, *(table.c[name] for name in ("at", "actor", "kind", "subject", "data", "previous", "hash"))
+    )
+    return [Line(*row) for row in tx.tuples(every.where(table.c.seq > seq).order_by(table.c.seq).limit(limit))]
+
+
+def head_lines_after(tx: Tx, seq: int, *, limit: int) -> list[HeadLine]:
+    """As :func:`heads_after`, as they are stored."""
+    every = select(heads.c.seq, heads.c.hash, heads.c.signature, heads.c.signed_at)
+    return [HeadLine(*row) for row in tx.tuples(every.where(heads.c.seq > seq).order_by(heads.c.seq).limit(limit))]
 
 
 def list_of_kinds(tx: Tx, kinds: Collection[str], *, after: int, limit: int) -> list[Event]:
@@ -82,6 +125,29 @@ def heads_after(tx: Tx, seq: int, *, limit: int) -> list[EventHead]:
     """At most ``limit`` signed heads that follow ``seq``, oldest first."""
     found = tx.rows(select(heads).where(heads.c.seq > seq).order_by(heads.c.seq).limit(limit))
     return [_head(row) for row in found]
+
+
+def get(tx: Tx, seq: int) -> Line | None:
+    """The event with this number, as it is stored."""
+    found = lines_after(tx, seq - 1, limit=1)
+    return found[0] if found and found[0].seq == seq else None
+
+
+def missing_guards(tx: Tx) -> list[str]:
+    """The triggers that refuse to change the history and that are not there, or switched off."""
+    if tx.dialect == "sqlite":
+        wanted = {
+            *("events_no_update", "events_no_delete", "events_no_gap"),
+            *("heads_no_update", "heads_no_delete", "heads_no_replace"),
+        }
+        master = sql_table("sqlite_master", column("name"), column("type"))
+        found = tx.tuples(select(master.c.name).where(master.c.type == "trigger"))
+    else:
+        wanted = {"events_no_change", "events_no_truncate", "events_no_gap", "heads_no_change", "heads_no_truncate"}
+        triggers = sql_table("pg_trigger", column("tgname"), column("tgenabled"))
+        name = cast(triggers.c.tgname, Text)
+        found = tx.tuples(select(name).where(name.in_(wanted), cast(triggers.c.tgenabled, Text).in_(("O", "A"))))
+    return sorted(wanted - {row[0] for row in found})
 
 
 def _records(tx: Tx, query: Select[Any]) -> list[Event]:

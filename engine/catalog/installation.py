@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +18,20 @@ def get(tx: Tx) -> Installation | None:
     """The installation; None in a catalog that was made but not set up yet."""
     row = tx.row(select(table))
     return None if row is None else _record(row)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose catalog it is, and which key its documents are signed with, in hex."""
+
+    catalog_id: str
+    signer_public: str
+
+
+def identity(tx: Tx) -> Identity | None:
+    """As :func:`get`, and no more than that: whatever the rest of the row is like."""
+    row = tx.row(select(table.c.catalog_id, table.c.signer_public))
+    return None if row is None else Identity(row.catalog_id, row.signer_public)
 
 
 def put(tx: Tx, record: Installation) -> None:

@@ -47,7 +47,7 @@ def copy(source: Tx, target: Tx) -> dict[str, int]:
         page = min(_PAGE, _VALUES_AT_MOST // len(table.columns))
         n = 0
         for rows in _pages(source, table, page):
-            target.change(insert(table).values([dict(row._mapping) for row in rows]))
+            target.copy_in(insert(table).values([dict(row._mapping) for row in rows]))
             n += len(rows)
         copied[table.name] = n
     return copied

@@ -344,6 +344,8 @@ events = Table(
     Column("previous", Text, nullable=False),
     Column("hash", Text, nullable=False),
 )
+Index("ix_events_kind", events.c.kind, events.c.seq)
+"""The newest event of a kind, which is asked for again and again."""
 
 heads = Table(
     "heads",

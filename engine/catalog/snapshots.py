@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +20,22 @@ from engine.model import Counts, Snapshot, SnapshotDetails
 
 _FOUND_AT_MOST = 20
 """A prefix that fits more ids than this is no use to anybody; the caller only needs to know that it is not unique."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the ledger says of a snapshot whose objects are there, without what was captured."""
+
+    id: str
+    connection_id: str
+    destination_id: str
+    seq: int
+    taken_at: datetime
+    object_key: str
+    manifest_key: str
+    size_bytes: int
+    artifact_sha256: str
+    manifest_sha256: str
 
 
 def add(tx: Tx, record: Snapshot) -> None:
@@ -95,6 +112,17 @@ def list_recent(
     if before is not None:
         query = query.where(table.c.taken_at < before)
     return _records(tx, query)
+
+
+def stored_after(tx: Tx, snapshot_id: str, *, limit: int) -> list[Stored]:
+    """At most ``limit`` snapshots whose objects are not gone, by id, behind ``snapshot_id``."""
+    t = table.c
+    query = select(
+        *(t.id, t.connection_id, t.destination_id, t.seq, t.taken_at, t.object_key, t.manifest_key),
+        *(t.size_bytes, t.artifact_sha256, t.manifest_sha256),
+    )
+    rows = tx.rows(query.where(t.id > snapshot_id, ~is_gone()).order_by(t.id).limit(limit))
+    return [Stored(**row._mapping) for row in rows]
 
 
 def count(tx: Tx, *, connection_id: str | None = None, after: datetime | None = None) -> int:

@@ -16,6 +16,7 @@ from engine.model.alerting import (
 )
 from engine.model.artifact import Recipient
 from engine.model.bucket import BucketKey, BucketKeys, BucketSpec, SealedKeys
+from engine.model.evidence import CHECKED, Checked, EvidenceStanding, Part, Verification, VerifyFinding
 from engine.model.keyring import BackendState
 from engine.model.proof import (
     Counts,
@@ -30,6 +31,7 @@ from engine.model.proof import (
     Versions,
 )
 from engine.model.records import (
+    ROW,
     ConnectionRecord,
     Destination,
     DestinationKind,
@@ -85,6 +87,8 @@ from engine.model.structure import (
 )
 
 __all__ = [
+    "CHECKED",
+    "ROW",
     "Alarm",
     "AlertChannel",
     "BackendState",
@@ -98,6 +102,7 @@ __all__ = [
     "Check",
     "CheckResult",
     "CheckStatus",
+    "Checked",
     "CollationNeed",
     "ConnectionRecord",
     "Counts",
@@ -111,6 +116,7 @@ __all__ = [
     "DrillRule",
     "Event",
     "EventHead",
+    "EvidenceStanding",
     "Extension",
     "Failure",
     "FingerprintResult",
@@ -132,6 +138,7 @@ __all__ = [
     "Operator",
     "OperatorCheck",
     "OperatorView",
+    "Part",
     "PhaseTime",
     "Principal",
     "Recipient",
@@ -162,6 +169,8 @@ __all__ = [
     "Timings",
     "TlsFacts",
     "Verdict",
+    "Verification",
+    "VerifyFinding",
     "Versions",
     "Wanted",
     "Worker",

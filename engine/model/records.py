@@ -273,9 +273,16 @@ class Worker:
     """Device and number of the directory that its locked file lies in: who sees the same one can test the lock."""
 
 
+ROW = "row:"
+"""What the keys in an event's data begin with that name rows; the rest is the row's label."""
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One line of the append-only history. ``data`` holds short facts, never secrets."""
+    """One line of the append-only history. ``data`` holds short facts, never secrets.
+
+    Under keys that begin with :data:`ROW` it holds the hashes of the rows that the event changed, before and after.
+    """
 
     seq: int
     at: datetime
@@ -285,6 +292,11 @@ class Event:
     data: dict[str, str | int | bool | None] = field(default_factory=dict)
     previous: str = ""
     hash: str = ""
+
+    @property
+    def told(self) -> dict[str, str | int | bool | None]:
+        """``data`` for people: without the hashes of rows."""
+        return {key: value for key, value in self.data.items() if not key.startswith(ROW)}
 
 
 @dataclass(frozen=True, slots=True)

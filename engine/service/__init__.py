@@ -13,10 +13,11 @@ from types import TracebackType
 from engine import config
 from engine import paths as places
 from engine.cancel import CancelToken
-from engine.catalog import Catalog
+from engine.catalog import Catalog, Tx
 from engine.checkpoint import Checkpoints, Opener
 from engine.clock import Clock, SystemClock
-from engine.errors import ConfigError
+from engine.errors import CatalogError, ConfigError
+from engine.evidence import rows
 from engine.jobs import Work
 from engine.keys.door import KeyStore, OsKeyring
 from engine.model import BucketKeys, Destination, JobKind, Principal, Role
@@ -49,6 +50,7 @@ from engine.service.scheduler import Scheduler
 from engine.service.schedules import SchedulesFacet
 from engine.service.scratch import ScratchFacet
 from engine.service.snapshots import SnapshotsFacet
+from engine.service.verify import VerifyFacet
 from engine.service.watch import WatchFacet
 from engine.service.worker import WorkerFacet
 from engine.service.workers import WorkersFacet
@@ -80,6 +82,7 @@ class Engine:
         self.paths = paths
         self.settings = settings
         self.catalog = catalog
+        self.catalog.tell_rest = self._tell_rest
         self.clock = clock
         self.wake = wake
         self.own = Principal(actor(), Role.ADMIN)
@@ -105,6 +108,7 @@ class Engine:
         self.worker = WorkerFacet(self)
         self.workers = WorkersFacet(self)
         self.move = MoveFacet(self)
+        self.verify = VerifyFacet(self)
         self.watch = WatchFacet(self)
         self.operators = OperatorsFacet(self)
 
@@ -130,7 +134,9 @@ class Engine:
         except ConfigError:
             catalog.close()
             raise
-        return cls(paths, settings, catalog, clock=clock or SystemClock(), wake=wake or _nobody, held_keys=key_store)
+        engine = cls(paths, settings, catalog, clock=clock or SystemClock(), wake=wake or _nobody, held_keys=key_store)
+        engine._adopt()
+        return engine
 
     @classmethod
     def initialise(cls, *, home: Path | None = None, key_store: KeyStore | None = None) -> Initialised:
@@ -196,7 +202,7 @@ class Engine:
     @property
     def duties(self) -> tuple[Duty, ...]:
         """What a worker does by itself, beside the jobs."""
-        by_facets = (self.retention.duty(), self.reconcile.duty(), self.recovery.duty())
+        by_facets = (self.retention.duty(), self.reconcile.duty(), self.recovery.duty(), self.verify.duty())
         return (Scheduler(self).duty, *by_facets, *self.alerts.duties())
 
     @property
@@ -241,6 +247,21 @@ class Engine:
             spool=self.paths.runtime,
             timeouts=Timeouts(connect_s=limits.connect_timeout_s, read_s=limits.answer_timeout_s),
         )
+
+    def _adopt(self) -> None:
+        """Bind the rows of a catalog from before rows were bound, once."""
+        try:
+            with self.catalog.read() as tx:
+                if not rows.to_adopt(tx):
+                    return
+            with self.catalog.write() as tx:
+                if rows.to_adopt(tx):
+                    rows.adopt(tx, self.clock, actor="upgrade")
+        except CatalogError:  # whoever needs it says so; the next one who opens it tries again
+            return
+
+    def _tell_rest(self, tx: Tx) -> None:
+        rows.tell_rest(tx, self.clock, (access.acting() or self.own).actor)
 
 
 def _machine(home: Path | None, held: KeyStore | None, clock: Clock | None) -> Machine:

@@ -18,7 +18,7 @@ from engine.catalog.alert_facts import EndedJob
 from engine.catalog.watch import Standing
 from engine.errors import CatalogError, CouldNotVerify
 from engine.janitor import is_alive
-from engine.model import Counts, Incident, IncidentKind
+from engine.model import CHECKED, Counts, Incident, IncidentKind
 from engine.model.schedules import Schedule
 from engine.model.watch import Drift
 from engine.service.schedules import effective_target
@@ -46,6 +46,7 @@ class Gatherer:
     def facts(self, tx: Tx, open_: Sequence[Incident], now: datetime) -> Facts:
         """Everything that the rules look at; ``open_``: the incidents that are open."""
         workers = [w for w in catalogs.workers.list_all(tx) if w.stopped_at is None]
+        checked = catalogs.events.list_recent(tx, kind=CHECKED, limit=1)
         return Facts(
             connections=self._connections(tx, open_),
             workers=tuple(
@@ -60,6 +61,9 @@ class Gatherer:
             last_heard_at=catalogs.alert_facts.last_heard(tx),
             work_since=catalogs.alert_facts.work_since(tx),
             blocked=tuple(catalogs.alert_facts.blocked(tx)),
+            checked_at=checked[0].at if checked else None,
+            wrong=int(checked[0].data.get("wrong") or 0) if checked else 0,
+            first_wrong=str(checked[0].data.get("first") or "") if checked else "",
             key_tried_at=catalogs.alert_facts.last_begun(tx),
         )
 

@@ -78,6 +78,7 @@ class AlertWatch:
             name, summary, hint = rules.worded(wanted, incident.id)
             standing[incident.id] = replace(incident, name=name, summary=summary, hint=hint)
             catalogs.incidents.reword(tx, standing[incident.id])
+            self._event(tx, standing[incident.id], "reworded")
         closed = []
         for incident in change.closed:
             del standing[incident.id]
@@ -97,18 +98,21 @@ class AlertWatch:
 
     def _tell(self, tx: Tx, incident: Incident, occasion: Occasion, channel_ids: set[str], now: datetime) -> None:
         """An event, and a delivery to each of the channels."""
-        chain.append_event(
-            tx,
-            self._engine.clock,
-            actor="alerts",
-            kind=f"incident.{occasion}",
-            subject=incident.id,
-            data={"kind": incident.kind.value, "name": incident.name, "summary": incident.summary},
-        )
+        self._event(tx, incident, occasion)
         for channel_id in sorted(channel_ids):
             id_ = secrets.token_hex(16)
             body = messages.body(id_, occasion, incident)
             catalogs.deliveries.add(tx, Delivery(id_, channel_id, incident.id, occasion, body, now, now))
+
+    def _event(self, tx: Tx, incident: Incident, what: str) -> None:
+        chain.append_event(
+            tx,
+            self._engine.clock,
+            actor="alerts",
+            kind=f"incident.{what}",
+            subject=incident.id,
+            data={"kind": incident.kind.value, "name": incident.name, "summary": incident.summary},
+        )
 
 
 class _Turn:

@@ -207,6 +207,7 @@ class ConnectionsFacet:
         preflight.raise_if_blocking(found)
         with self._engine.catalog.write() as tx:
             catalogs.connections.mark_tested(tx, record.id, self._engine.clock.now())
+            self._event(tx, "connection.tested", record.id, name)
         return _view(found)
 
     @needs(Role.OPERATOR, dangerous=True)

@@ -125,6 +125,7 @@ class DestinationsFacet:
         steps = _try(self._engine.open_storage(record), cancel, said)
         with self._engine.catalog.write() as tx:
             catalogs.destinations.mark_tested(tx, record.id, self._engine.clock.now())
+            self._event(tx, "destination.tested", record)
         return steps
 
     def policy(self, name: str) -> PolicyView:

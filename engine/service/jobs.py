@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from engine import catalog as catalogs
 from engine.catalog import Tx
 from engine.errors import ConfigError
+from engine.evidence import chain
 from engine.model import Job, JobKind, JobState, Role
 from engine.model.views import JobView
 from engine.service.access import needs
@@ -101,7 +102,16 @@ class JobsFacet:
                     f"job {found.id[:12]} has ended already ({found.state})",
                     hint="There is nothing to cancel.",
                 )
-            return self.view(tx, catalogs.jobs.request_cancel(tx, found.id, self._engine.clock.now()))
+            asked = catalogs.jobs.request_cancel(tx, found.id, self._engine.clock.now())
+            chain.append_event(
+                tx,
+                self._engine.clock,
+                actor=self._engine.actor,
+                kind="job.cancel-asked",
+                subject=asked.id,
+                data={"job": asked.kind.value, "connection": asked.connection_id, "was": found.state.value},
+            )
+            return self.view(tx, asked)
 
     def view(self, tx: Tx, job: Job) -> JobView:
         return job_view(job, catalogs.connections.get(tx, job.connection_id).name)

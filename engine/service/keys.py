@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from engine import catalog as catalogs
+from engine.catalog import Tx
 from engine.errors import ConfigError, KeyAccessError
 from engine.evidence import chain
 from engine.evidence.signer import Signer, allowed_signers
@@ -104,14 +105,7 @@ class KeysFacet:
             self._engine.key_store(backend).store(found.catalog_id, master)
         with self._engine.catalog.write() as tx:
             catalogs.installation.set_key_backend(tx, backend)
-            chain.append_event(
-                tx,
-                self._engine.clock,
-                actor=self._engine.actor,
-                kind="key.restored",
-                subject=current.kid,
-                data={"backend": backend},
-            )
+            self._event(tx, "key.restored", current.kid, backend=backend)
         keys = self.open()
         with self._engine.catalog.write() as tx:
             chain.sign_head(tx, keys.signer, self._engine.clock)
@@ -121,7 +115,8 @@ class KeysFacet:
     def confirm_recovery(self) -> None:
         """Note that the operator typed parts of the recovery code back."""
         with self._engine.catalog.write() as tx:
-            catalogs.installation.confirm_recovery(tx, self._engine.clock.now())
+            confirmed = catalogs.installation.confirm_recovery(tx, self._engine.clock.now())
+            self._event(tx, "key.recovery-confirmed", confirmed.recovery_kid)
 
     @needs(Role.ADMIN)
     def confirm_with(self, code_text: str) -> KeyStatus:
@@ -146,7 +141,13 @@ class KeysFacet:
     @needs(Role.ADMIN, dangerous=True)
     def master_text(self) -> str:
         """The master key as text, for the pipe into ``systemd-creds encrypt`` and nothing else."""
-        return self.open().master.text
+        master = self.open().master
+        with self._engine.catalog.write() as tx:
+            self._event(tx, "key.shown", master.kid)
+        return master.text
+
+    def _event(self, tx: Tx, kind: str, subject: str, **data: str) -> None:
+        chain.append_event(tx, self._engine.clock, actor=self._engine.actor, kind=kind, subject=subject, data=data)
 
     def _installation(self) -> Installation:
         with self._engine.catalog.read() as tx:

@@ -21,7 +21,7 @@ from engine.catalog.building import build
 from engine.clock import Clock
 from engine.config import BucketSettings
 from engine.errors import ConfigError, FormatError, KeyAccessError, StoreError
-from engine.evidence import chain
+from engine.evidence import chain, rows
 from engine.keys.door import KeyStore
 from engine.keys.recovery import RecoveryCode
 from engine.kit import holdings, shelf
@@ -220,13 +220,14 @@ def _write(
     ca_folder = machine.paths.home / rebuilt.CA_FOLDER
 
     def fill(tx: Tx) -> None:
+        _tell(tx, machine.clock, held, here, result)
         catalogs.installation.put(tx, rebuilt.installation_row(held, code, backend, now))
         rebuilt.put_destinations(tx, destinations, sealer)
         rebuilt.put_scratch_servers(tx, held, sealer)
         rebuilt.put_connections(tx, held, sealer, now, ca_folder)
         rebuilt.put_unknown(tx, [read.snapshot for read in reads], held, now)
         rebuilt.put_snapshots(tx, reads, now)
-        _tell(tx, machine.clock, held, here, result)
+        rows.adopt(tx, machine.clock, actor=actor(), kind=rows.REBUILT)
         chain.sign_head(tx, held.signer, machine.clock)
 
     make_places(machine.paths)

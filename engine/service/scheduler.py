@@ -15,6 +15,7 @@ from engine import catalog as catalogs
 from engine import schedule as rules
 from engine.catalog import Tx
 from engine.errors import ConfigError
+from engine.evidence import chain
 from engine.model import DrillPolicy, DrillRule, Job, JobKind, Principal, Role, Schedule, Slot, SlotOutcome
 from engine.service.access import acting_as
 from engine.service.duties import Duty
@@ -80,7 +81,8 @@ class Scheduler:
         decided: list[Slot] = []
         for schedule in due:
             if schedule.connection_id not in known:
-                catalogs.schedules.remove(tx, schedule.connection_id)
+                if catalogs.schedules.remove(tx, schedule.connection_id):
+                    self._removed(tx, schedule)
                 continue
             try:
                 slots = self._slots(schedule, known[schedule.connection_id], now)
@@ -98,6 +100,11 @@ class Scheduler:
                 decided.append(Slot(schedule.connection_id, decision.slot_at, decision.outcome, job_id, now))
         catalogs.schedules.add_slots(tx, decided)
         return jobs
+
+    def _removed(self, tx: Tx, schedule: Schedule) -> None:
+        """The schedule of a connection that was removed went, too."""
+        clock, subject = self._engine.clock, schedule.connection_id
+        chain.append_event(tx, clock, actor=SCHEDULER.actor, kind="schedule.removed", subject=subject)
 
     def _slots(self, schedule: Schedule, newest: datetime | None, now: datetime) -> list[datetime]:
         """What is due and not decided yet, oldest first: from the last decision on, for ``next_at`` only says when to

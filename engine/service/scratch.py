@@ -71,6 +71,7 @@ class ScratchFacet:
         version = self._try(self._given(name, conninfo), cancel)
         with self._engine.catalog.write() as tx:
             catalogs.scratch_servers.mark_tested(tx, record.id, self._engine.clock.now())
+            self._event(tx, "scratch.tested", record.id, name)
             return self._view(catalogs.scratch_servers.get(tx, record.id), conninfo, version)
 
     @needs(Role.ADMIN)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from engine import catalog as catalogs
 from engine.cancel import CancelToken
 from engine.errors import ConfigError, StoreError
+from engine.evidence import chain
 from engine.model import Role, Snapshot
 from engine.model.views import Attempt
 from engine.model.watch import Drift, RowDelta
@@ -91,7 +92,19 @@ class SnapshotsFacet:
 
         What ``write`` got is whole and as it was captured only if this returns. Raises what ``write`` raises, too.
         """
-        return self._open(text, write, cancel, on_bytes)
+        opened = self._open(text, write, cancel, on_bytes)
+        engine = self._engine
+        with engine.catalog.write() as tx:
+            data: dict[str, str | int | bool | None] = {"plaintext_bytes": opened.plaintext_bytes}
+            chain.append_event(
+                tx,
+                engine.clock,
+                actor=engine.actor,
+                kind="snapshot.downloaded",
+                subject=opened.snapshot,
+                data=data,
+            )
+        return opened
 
     def drift(self, text: str) -> Drift:
         """What changed since the previous proven snapshot of the connection: tables, and rows of each."""

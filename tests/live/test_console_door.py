@@ -72,8 +72,8 @@ def test_targets(shop: Shop) -> None:
     assert said["connection"] == before
     with shop.program.place.engine() as engine, engine.catalog.read() as tx:
         events = catalogs.events.list_recent(tx, kind="connection.targets-set", limit=9)
-    assert events[0].data == {"name": "shop", "proof": "none", "restore": "none"}
-    assert events[1].data == {"name": "shop", "proof": "6h", "restore": "10min"}
+    assert events[0].told == {"name": "shop", "proof": "none", "restore": "none"}
+    assert events[1].told == {"name": "shop", "proof": "6h", "restore": "10min"}
 
 
 def test_targets_from_the_start(shop: Shop) -> None:
