@@ -71,7 +71,7 @@ STEPS: list[Step] = [
     (
         "destinations.add_folder",
         lambda h: h.engine.destinations.add_folder("there", h.home / "there"),
-        ["destination.added"],
+        ["destination.added", "recovery.kit-written"],
     ),
     ("destinations.test", lambda h: h.engine.destinations.test("there"), ["destination.tested"]),
     ("destinations.remove", lambda h: h.engine.destinations.remove("there"), ["destination.removed"]),
@@ -147,6 +147,7 @@ ELSEWHERE = {
     "operators.confirm": "its failures are events; what it was given for is one",
     "keys.confirm_with": "it looks at the code, and is keys.confirm_recovery then",
     "move.to": "tests.test_catalog_moving",
+    **dict.fromkeys(("recovery.kit", "recovery.verify"), "tests.test_kit_shelf"),
     "restores.start": "a worker tells what came of it: tests.live.test_restore_verb",
 }
 """They need servers, a bucket or a worker."""
