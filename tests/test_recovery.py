@@ -431,5 +431,62 @@ def test_a_copy_without_its_marker_becomes_a_destination_of_its_own(lost: Lost, 
         assert engine.snapshots.verify(_artifact(lost.laid[0])).plaintext_bytes
 
 
+def test_every_epoch_of_the_master_key_comes_back(bare: Lost, tmp_path: Path) -> None:
+    second, shop = MasterKey.generate(2), bare.connect("shop")
+    bare.lay(shop)
+    bare.lay(shop, keys=replace(bare.keys, master=second))
+    masters = (HeldMaster(1, bare.keys.master.text), HeldMaster(2, second.text))
+    bare.seal(replace(bare.held(), masters=masters, key_epoch=2))
+    held = HeldKey()
+    found = bare.recover(tmp_path / "new", held)
+    assert (found.snapshots, found.remarks, found.kid) == (2, (), second.kid)
+    assert [held.load(found.catalog_id, epoch).kid for epoch in (1, 2)] == [bare.keys.master.kid, second.kid]
+    with Engine.open(home=tmp_path / "new", key_store=held) as engine:
+        assert (engine.keys.status().state, engine.keys.status().epoch) == ("ok", 2)
+        with engine.catalog.read() as tx:
+            kids = [s.kid for s in catalogs.snapshots.list_recent(tx, limit=10)]
+    assert kids == [second.kid, bare.keys.master.kid]
+
+
+def test_a_ca_file_of_the_lost_machine_is_written_where_the_connection_finds_it(bare: Lost, tmp_path: Path) -> None:
+    url = f"{URL}&sslrootcert={tmp_path}/gone/ca.pem"
+    one = replace(bare.connect("shop"), conninfo=url, ca_pem="-----BEGIN CERTIFICATE-----\n")
+    bare.connections[0] = one
+    bare.lay(one)
+    bare.seal()
+    held, home = HeldKey(), tmp_path / "new"
+    bare.recover(home, held)
+    with Engine.open(home=home, key_store=held) as engine, engine.catalog.read() as tx:
+        conninfo = engine.connections.conninfo(catalogs.connections.by_name(tx, "shop"))
+    assert conninfo.sslrootcert == str(home / "ca" / f"{one.id}.pem")
+    assert Path(conninfo.sslrootcert).read_text() == one.ca_pem
+
+
+def test_into_a_catalog_in_postgresql(
+    lost: Lost, tmp_path: Path, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OFFSITEDB_DATABASE_URL", postgres_database)
+    home, held = tmp_path / "new", HeldKey()
+
+    def cut(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rebuilt, "put_snapshots", cut)
+        with pytest.raises(KeyboardInterrupt):
+            lost.recover(home, held)
+    with pytest.raises(ConfigError) as nothing:
+        with Engine.open(home=home, key_store=held) as engine:
+            engine.keys.status()
+    assert nothing.value.code == "config.not-initialised"
+    assert lost.recover(home, held).snapshots == 5
+    with Engine.open(home=home, key_store=held) as engine:
+        assert engine.keys.status().state == "ok"
+        assert engine.verify.check_all().findings == ()
+    with pytest.raises(ConfigError) as refused:
+        lost.recover(home, held)
+    assert refused.value.code == "config.already-initialised"
+
+
 def _artifact(key: str) -> str:
     return key.rpartition("-")[2].removesuffix(".odb")
