@@ -68,6 +68,7 @@ def _create() -> OffsiteHuey:
         return OffsiteHuey("offsitedb", storage_class=PostgresStorage, connection=lambda: queue.connect(url), **common)
     where = places.locate()
     places.make_private(where.home)
+    places.make_private_file(where.queue)
     return OffsiteHuey("offsitedb", storage_class=SqliteStorage, filename=str(where.queue), **common)
 
 

@@ -83,6 +83,14 @@ def locate(home: Path | None = None, runtime: Path | None = None) -> Paths:
     return Paths(home=home, runtime=runtime)
 
 
+def make_private_file(path: Path) -> None:
+    """Make a database file at ``path`` if absent, and give it and SQLite's files beside it mode 0600."""
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    for part in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        if part.exists() and part.stat().st_uid == os.geteuid() and part.stat().st_mode & 0o077:
+            part.chmod(0o600)
+
+
 def make_private(path: Path) -> None:
     """Make ``path`` (and its parents) if absent, and give the directory itself mode 0700."""
     path.mkdir(parents=True, exist_ok=True, mode=0o700)

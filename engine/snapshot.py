@@ -252,6 +252,7 @@ class SnapshotTaker:
             tag=context.job.tag,
             counts=sealed.counts,
             tables_captured=len(inventory.tables),
+            powers=facts.powers,
         )
         blob = seal_blob(
             keys.master,

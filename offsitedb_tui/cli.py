@@ -29,6 +29,7 @@ from offsitedb_tui.verbs import (
     key,
     operator,
     postgres,
+    posture,
     receipt,
     recover,
     recovery,
@@ -79,6 +80,7 @@ app.command("worker")(worker.worker)
 app.command("serve")(serve.serve)
 app.command("workers")(workers.workers)
 app.command("doctor")(doctor.doctor)
+app.command("posture")(posture.posture)
 app.command("login")(operator.login)
 app.command("logout")(operator.logout)
 

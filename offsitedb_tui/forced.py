@@ -32,6 +32,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "key": ("status",),
     "ledger": _ALL,
     "operator": ("add", "list", "reset", "disable", "enable", "role", "password"),
+    "posture": _ALL,
     "receipt": _ALL,
     "reconcile": _ALL,
     "restore": _ALL,

@@ -19,12 +19,13 @@ from screens.sections.destinations import DestinationsSection
 from screens.sections.host import LookSection, ToolsSection, WorkersSection
 from screens.sections.key import KeySection
 from screens.sections.operators import OperatorsSection
+from screens.sections.posture import PostureSection
 from screens.sections.scratch import ScratchSection
 from screens.widgets.tabs import Tabs
 
 SECTIONS: tuple[type[Section], ...] = (
     *(DestinationsSection, KeySection, AlertsSection, OperatorsSection, ApiKeysSection),
-    *(WorkersSection, ToolsSection, ScratchSection, LookSection),
+    *(WorkersSection, ToolsSection, PostureSection, ScratchSection, LookSection),
 )
 
 
@@ -34,7 +35,8 @@ class SettingsPage(Page):
     MODE = "settings"
     HELP = (
         "What the installation stands on. Destinations are tried with a real round trip. The recovery code is the only "
-        "way back to your snapshots when this machine is gone. Tools lists what should be mended, with the cure."
+        "way back to your snapshots when this machine is gone. Tools lists what should be mended, with the cure; "
+        "Posture states the security of all of it, weaker things first."
     )
     AUTO_FOCUS = "#destinations"
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -55,6 +55,8 @@ MARKED: dict[str, tuple[Role, bool]] = {
     "operators.enable": (Role.ADMIN, True),
     "operators.reset": (Role.ADMIN, True),
     "operators.set_role": (Role.ADMIN, True),
+    "posture.look": (Role.VIEWER, False),
+    "posture.report": (Role.VIEWER, False),
     "reconcile.run": (Role.ADMIN, False),
     "recovery.kit": (Role.OPERATOR, False),
     "recovery.verify": (Role.ADMIN, False),
@@ -114,6 +116,7 @@ ENTRANCE = {
 INNER = {
     "alerts.duties",
     *("verify.duty", "verify.look", "verify.sign"),
+    "posture.gather",
     *("connections.conninfo", "jobs.queue", "keys.open", "keys.seal", "keys.unseal", "restores.restorer"),
     *(
         "requests.checkpoint",

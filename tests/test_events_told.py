@@ -158,7 +158,7 @@ SILENT = {
         ("jobs.checkpoint", "jobs.drill", "jobs.drill_all"), "they queue a job; who asked is bound when it has ended"
     ),
     **dict.fromkeys(("connections.preflight", "connections.try_out", "restores.plan"), "they look and keep nothing"),
-    **dict.fromkeys(("snapshots.verify", "verify.check_all"), "they read"),
+    **dict.fromkeys(("snapshots.verify", "verify.check_all", "posture.look", "posture.report"), "they read"),
     "alerts.test": "a delivery, which is no evidence",
 }
 """They change nothing that is evidence."""

@@ -89,6 +89,22 @@ class Catalog:
     def dialect(self) -> str:
         return self._engine.dialect.name
 
+    @property
+    def host(self) -> str | None:
+        """Where its server is, as libpq reads the URL; None for a file, or the socket that libpq takes by itself."""
+        if self._url.drivername == "sqlite":
+            return None
+        said = self._url.host or self._url.query.get("host") or os.environ.get("PGHOST")
+        return str(said) if said else None
+
+    @property
+    def sslmode(self) -> str | None:
+        """What protects the way to its server, as libpq reads the URL; None for a file."""
+        if self._url.drivername == "sqlite":
+            return None
+        said = self._url.query.get("sslmode")
+        return str(said) if said else os.environ.get("PGSSLMODE", "prefer")
+
     @contextmanager
     def read(self) -> Iterator[Tx]:
         """A reading transaction: one consistent view, never blocked by writers. Raises CatalogError."""

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from engine.model.bucket import BucketSpec, SealedKeys
 from engine.model.proof import Counts, TableCount, Verdict, Versions
-from engine.model.source import Dependant, NotCaptured, RestoreNeeds, TlsFacts
+from engine.model.source import Dependant, NotCaptured, RestoreNeeds, RolePowers, TlsFacts
 from engine.model.structure import Structure
 
 
@@ -123,6 +123,8 @@ class SnapshotDetails:
     """The digest of the plaintext (``engine.stream.gzip.MemberDigest``)."""
     plaintext_sha256: str | None = None
     """Instead of it, in snapshots from before there was that digest."""
+    powers: RolePowers | None = None
+    """What our role could do beyond reading; None: captured before that was asked, or the server did not say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,39 @@ class TlsFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class RolePowers:
+    """What our role may do at the server beyond reading, as the server itself says. A superuser may do all of it.
+
+    ``writes`` and ``owns`` count tables outside the system's schemas; ``creates_in`` names schemas; ``member_of`` the
+    server's own roles that write, run programs or touch the server's files.
+    """
+
+    bypassrls: bool
+    createrole: bool
+    createdb: bool
+    replication: bool
+    writes: int
+    owns: int
+    creates_in: tuple[str, ...] = ()
+    member_of: tuple[str, ...] = ()
+    read_only: bool = False
+    """Whether the role's own sessions begin read-only; it can switch that off."""
+
+    @property
+    def beyond_reading(self) -> bool:
+        """Whether anything of it changes data, definitions or the server."""
+        return bool(
+            self.createrole
+            or self.createdb
+            or self.replication
+            or self.writes
+            or self.owns
+            or self.creates_in
+            or self.member_of
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class ServerFacts:
     """What the server said about itself and about our role. Sizes in bytes."""
 
@@ -58,6 +91,8 @@ class ServerFacts:
     tls: TlsFacts
     system_identifier: str | None = None
     provider: str | None = None
+    powers: RolePowers | None = None
+    """None: nobody asked, or the server did not say."""
 
     @property
     def major(self) -> int:

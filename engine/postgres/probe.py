@@ -8,7 +8,7 @@ from __future__ import annotations
 import psycopg
 
 from engine.errors import SourceError
-from engine.model import ServerFacts
+from engine.model import RolePowers, ServerFacts
 from engine.postgres.address import Conninfo
 from engine.postgres.providers import recognise
 from engine.postgres.refusals import translate
@@ -31,6 +31,28 @@ WHERE setrole IN (0, (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = curren
   AND setdatabase IN (0, (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()))
 ORDER BY 1, 2
 """
+
+_OURS = "n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'"
+_POWERS = f"""
+SELECT r.rolbypassrls, r.rolcreaterole, r.rolcreatedb, r.rolreplication,
+  t.writes, t.owns,
+  ARRAY(SELECT n.nspname::text FROM pg_catalog.pg_namespace n
+        WHERE {_OURS} AND pg_catalog.has_schema_privilege(n.oid, 'CREATE') ORDER BY 1 LIMIT 50),
+  ARRAY(SELECT p.rolname::text FROM pg_catalog.pg_roles p
+        WHERE p.rolname IN ('pg_write_all_data', 'pg_write_server_files', 'pg_read_server_files',
+                            'pg_execute_server_program', 'pg_maintain', 'pg_signal_backend', 'pg_checkpoint')
+          AND pg_catalog.pg_has_role(p.oid, 'MEMBER') ORDER BY 1),
+  EXISTS (SELECT FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) c
+          WHERE s.setrole = r.oid AND c = 'default_transaction_read_only=on'
+            AND s.setdatabase IN (0, (SELECT oid FROM pg_catalog.pg_database
+                                      WHERE datname = pg_catalog.current_database())))
+FROM pg_catalog.pg_roles r, (
+  SELECT count(*) FILTER (WHERE pg_catalog.has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')) AS writes,
+         count(*) FILTER (WHERE pg_catalog.pg_has_role(c.relowner, 'USAGE')) AS owns
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.relkind IN ('r', 'p') AND {_OURS}) t
+WHERE r.rolname = current_user
+"""  # noqa: S608 - both parts are ours
 
 _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 
@@ -80,6 +102,37 @@ def probe(conn: Connection, conninfo: Conninfo) -> ServerFacts:
         )
     except psycopg.Error as e:
         raise translate(e, conninfo) from e
+
+
+def read_powers(conn: Connection, conninfo: Conninfo) -> RolePowers | None:
+    """What our role may do beyond reading; None where the server does not say (one that only resembles PostgreSQL).
+
+    Raises SourceError.
+    """
+    try:
+        row = conn.execute(_POWERS).fetchone()
+    except (psycopg.errors.SyntaxErrorOrAccessRuleViolation, psycopg.errors.FeatureNotSupported):
+        return None
+    except psycopg.Error as e:
+        raise translate(e, conninfo) from e
+    if row is None:
+        return None
+    bypass, createrole, createdb, replication, writes, owns, creates_in, member_of, read_only = row
+    return RolePowers(
+        bypassrls=bool(bypass),
+        createrole=bool(createrole),
+        createdb=bool(createdb),
+        replication=bool(replication),
+        writes=int(str(writes)),
+        owns=int(str(owns)),
+        creates_in=_names(creates_in),
+        member_of=_names(member_of),
+        read_only=bool(read_only),
+    )
+
+
+def _names(found: object) -> tuple[str, ...]:
+    return tuple(str(name) for name in found) if isinstance(found, list) else ()
 
 
 def role_settings(conn: Connection, conninfo: Conninfo) -> tuple[tuple[str, str], ...]:

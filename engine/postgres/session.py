@@ -52,6 +52,12 @@ _OPTION_REFUSED = re.compile(
 )
 
 
+def startup_options(*, read_only: bool) -> str:
+    """What every session of ours asks for as it starts."""
+    settings = _ALWAYS | ({"default_transaction_read_only": "on"} if read_only else {})
+    return " ".join(f"-c {name}={value}" for name, value in settings.items())
+
+
 def connect(
     conninfo: Conninfo, *, application_name: str, cancel: CancelToken, read_only: bool = True, autocommit: bool = True
 ) -> Connection:
@@ -65,7 +71,7 @@ def connect(
     settings = dict(_ALWAYS)
     if read_only:
         settings["default_transaction_read_only"] = "on"
-    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+    options = startup_options(read_only=read_only)
 
     def open_(with_options: str) -> Connection:
         return _while_waiting(lambda: _open(conninfo, application_name, with_options), cancel)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from engine.cancel import CancelToken
 from engine.clock import Clock
@@ -10,7 +11,7 @@ from engine.errors import OffsiteError, SourceError
 from engine.model import CheckStatus, Inventory, ServerFacts
 from engine.postgres.conninfo import Conninfo
 from engine.postgres.inventory import holds_rows, not_captured, take_inventory
-from engine.postgres.probe import in_force, probe, role_settings
+from engine.postgres.probe import in_force, probe, read_powers, role_settings
 from engine.postgres.session import connect, interruptible
 from engine.postgres.tools import Toolset, pick
 from engine.preflight.coverage import check_coverage
@@ -43,6 +44,7 @@ def run(
     looked_at = clock.now()
     with connect(conninfo, application_name=f"offsitedb/{job}", cancel=cancel) as conn, interruptible(conn, cancel):
         facts = probe(conn, conninfo)
+        facts = replace(facts, powers=read_powers(conn, conninfo))
         inventory = take_inventory(conn, facts)
         partial = len(inventory.tables) < inventory.relations_total
         rows_seen = holds_rows(conn, inventory) if partial else True

@@ -40,6 +40,7 @@ from engine.service.keys import KeysFacet
 from engine.service.ledger import LedgerFacet
 from engine.service.moving import MoveFacet
 from engine.service.operators import OperatorsFacet
+from engine.service.posture import PostureFacet
 from engine.service.reconcile import ReconcileFacet
 from engine.service.recovery import Machine, RecoveryPlace, recover, recoverable
 from engine.service.recoverykit import RecoveryFacet
@@ -111,6 +112,7 @@ class Engine:
         self.verify = VerifyFacet(self)
         self.watch = WatchFacet(self)
         self.operators = OperatorsFacet(self)
+        self.posture = PostureFacet(self)
 
     @classmethod
     def open(

@@ -60,7 +60,18 @@ def test_stepping_through_the_sections(history: History, size: tuple[int, int]) 
 
     async def scene(pilot: Pilot[None]) -> None:
         await until_shown(pilot, "used by 3 connections")
-        places = ["destinations", "key", "alerts", "operators", "apikeys", "workers", "tools", "scratch", "look"]
+        places = [
+            "destinations",
+            "key",
+            "alerts",
+            "operators",
+            "apikeys",
+            "workers",
+            "tools",
+            "posture",
+            "scratch",
+            "look",
+        ]
         for place in [*places[1:], places[0]]:
             await pilot.press("right_square_bracket")
             await until(pilot, lambda place=place: place == section(pilot).PLACE, place)  # type: ignore[misc]
