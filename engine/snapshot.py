@@ -27,6 +27,7 @@ from engine.evidence import chain
 from engine.evidence.manifests import Manifest, read_manifest, write_manifest
 from engine.evidence.signer import Signer
 from engine.jobs import JobContext
+from engine.keys.epochs import Epochs
 from engine.keys.master import MasterKey
 from engine.keys.recovery import RecoveryPublic
 from engine.keys.seals import seal_blob
@@ -57,12 +58,16 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What seals and signs: the master key, the recovery key's public half, the catalog's signer."""
+    """What seals and signs: the master key, the recovery key's public half, the catalog's signer.
+
+    ``epochs``: the master key's other epochs, for what was sealed before a rotation.
+    """
 
     catalog_id: str
     master: MasterKey
     recovery: RecoveryPublic
     signer: Signer
+    epochs: Epochs
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +303,7 @@ class SnapshotTaker:
     def _register(self, context: JobContext, snapshot: Snapshot, keys: Keys) -> None:
         """One transaction makes it a snapshot: row, job, event, signed head."""
         with self._catalog.write() as tx:
+            catalogs.installation.refuse_retired(tx, snapshot.kid)
             catalogs.snapshots.add(tx, snapshot)
             catalogs.jobs.note_snapshot(tx, context.job.id, context.job.fence, snapshot.id)
             catalogs.jobs.note_object(tx, context.job.id, context.job.fence, None)
@@ -382,12 +388,14 @@ def open_object(
 ) -> pipeline.OpenResult:
     """Open the artifact of ``snapshot`` with every check of docs/ARTIFACT.md §2; plaintext goes to ``write``.
 
-    ``on_progress(sealed_bytes, plain_bytes)``. Raises FormatError, StoreError.
+    ``on_progress(sealed_bytes, plain_bytes)``. Raises FormatError, StoreError, and KeyAccessError ``key.missing`` when
+    this host lacks the epoch that it was sealed under.
     """
+    masters = (keys.epochs.demand(snapshot.kid), keys.master)
     return pipeline.open_artifact(
         chunks,
         open_dek=lambda header: unwrap_dek(
-            header.recipients, (keys.master,), artifact_id=header.artifact_id, connection_id=header.connection_id
+            header.recipients, masters, artifact_id=header.artifact_id, connection_id=header.connection_id
         ),
         write=write,
         expected=pipeline.Expected(

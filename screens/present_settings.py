@@ -23,6 +23,7 @@ from screens.present import both_times, human_age, human_bytes
 from screens.present_retention import lock_words
 
 _LABEL = 16
+_OLDER_AT_MOST = 4
 
 
 def field(label: str, value: Phrase | str) -> Phrase:
@@ -107,6 +108,7 @@ def key_lines(status: KeyStatus) -> tuple[Phrase, ...]:
         field("", Phrase(status.detail, Tone.DIM)),
         field("Kept in", status.backend),
         field("Key id", Phrase(status.kid, Tone.CODE) + Phrase(f" · epoch {status.epoch}")),
+        *_epoch_lines(status),
         field("Recovery key", Phrase(status.recovery_kid, Tone.CODE)),
         field("Recovery code", code),
         Phrase(),
@@ -121,6 +123,24 @@ def key_lines(status: KeyStatus) -> tuple[Phrase, ...]:
             Phrase(" Nothing can be taken or drilled until the key is back.", Tone.WARN),
             Phrase(" → e puts it back with the recovery code. Jobs that wait for it go on by themselves."),
         ]
+    return tuple(lines)
+
+
+def _epoch_lines(status: KeyStatus) -> tuple[Phrase, ...]:
+    """When it was rotated, and which older epochs are kept for what."""
+    if status.rotated_at is None:
+        return (field("Rotated", Phrase("never: o makes a new one", Tone.DIM)),)
+    lines = [field("Rotated", both_times(status.rotated_at))]
+    kept = [e for e in status.epochs if e.epoch != status.epoch and (e.state == "older" or e.needed)]
+    for n, e in enumerate(kept[:_OLDER_AT_MOST]):
+        absent = e.state == "absent"
+        said = Phrase(
+            f" {e.why}" + (", and is not in this keyring" if absent else ""), Tone.BAD if absent else Tone.DIM
+        )
+        lines.append(field("Older epochs" if n == 0 else "", Phrase(f"{e.epoch} {e.kid or ''}", Tone.CODE) + said))
+    if len(kept) > _OLDER_AT_MOST:
+        more = f"and {len(kept) - _OLDER_AT_MOST} more: `offsitedb key status` lists them"
+        lines.append(field("", Phrase(more, Tone.DIM)))
     return tuple(lines)
 
 

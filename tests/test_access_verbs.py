@@ -48,6 +48,7 @@ MARKED: dict[str, tuple[Role, bool]] = {
     "keys.confirm_with": (Role.ADMIN, False),
     "keys.master_text": (Role.ADMIN, True),
     "keys.restore": (Role.ADMIN, True),
+    "keys.rotate": (Role.ADMIN, True),
     "move.to": (Role.ADMIN, True),
     "operators.add": (Role.ADMIN, True),
     "operators.change_password": (Role.VIEWER, True),
@@ -117,7 +118,8 @@ INNER = {
     "alerts.duties",
     *("verify.duty", "verify.look", "verify.sign"),
     "posture.gather",
-    *("connections.conninfo", "jobs.queue", "keys.open", "keys.seal", "keys.unseal", "restores.restorer"),
+    *("connections.conninfo", "jobs.queue", "keys.duty", "keys.installation", "keys.open", "keys.seal"),
+    *("keys.unseal", "restores.restorer"),
     *(
         "requests.checkpoint",
         "requests.come_to",

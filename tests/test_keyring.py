@@ -185,17 +185,19 @@ def test_systemd_credentials_are_read(catalog_id: str, tmp_path: Path, monkeypat
 
 
 def test_systemd_set_up_is_a_script(tmp_path: Path) -> None:
-    script = render_install("8c7d", 3, unit="offsitedb-worker@main.service")
+    script = render_install("8c7d", (1, 3), retired=(2,), unit="offsitedb-worker@main.service")
     subprocess.run(["sh", "-n"], input=script.encode(), check=True)
     assert "systemd-creds encrypt --name=offsitedb-8c7d-master-3 - /etc/credstore.encrypted/" in script
     assert "LoadCredentialEncrypted=offsitedb-8c7d-master-3:/etc/credstore.encrypted/" in script
+    assert script.count("LoadCredentialEncrypted=") == script.count("--print-key --epoch ") == 2
+    assert "rm -f /etc/credstore.encrypted/offsitedb-8c7d-master-2\n" in script
     assert "odbm1" not in script
     for wrong in ("a/b", "a b", "", "$(id)"):
         with pytest.raises(ValueError):
-            render_install(wrong, 1)
+            render_install(wrong, (1,))
     for wrong in ("x", "../x.service", "a b.service", "x;.service\n"):
         with pytest.raises(ValueError):
-            render_install("8c7d", 1, unit=wrong)
+            render_install("8c7d", (1,), unit=wrong)
 
 
 @pytest.mark.skipif(shutil.which("systemd-creds") is None or os.geteuid() != 0, reason="needs systemd-creds and root")
@@ -203,7 +205,7 @@ def test_systemd_set_up_keeps_the_key(catalog_id: str, tmp_path: Path, monkeypat
     """The rendered commands, with their folder moved and the host key (not every machine has a TPM)."""
     name = credential_name(catalog_id, 1)
     sealed = tmp_path / "sealed"
-    encrypt = next(line for line in render_install(catalog_id, 1).splitlines() if line.startswith("systemd-creds"))
+    encrypt = next(line for line in render_install(catalog_id, (1,)).splitlines() if line.startswith("systemd-creds"))
     command = encrypt.replace(f"/etc/credstore.encrypted/{name}", str(sealed))
     for key in ("null", "tpm2-absent"):  # the empty key, by its newer and its older name: leaves no host key behind
         with_key = command.replace("creds encrypt", f"creds --with-key={key} encrypt")

@@ -19,13 +19,13 @@ from engine.kit.holdings import HeldCheck, HeldRetention, HeldSchedule, Holdings
 from engine.model import OperatorCheck, ScratchServer
 from engine.model.kit import KitState
 from engine.model.retention import RetentionPolicy
-from engine.service import Engine
+from engine.service import Engine, doctor
 from engine.service import recoverykit as service
 from engine.storage.base import Storage
 from offsitedb_tui.demo.held import HeldKey
 from tests.fixtures.history import History, StoppedClock
 from tests.fixtures.pruning import Yard, new_yard
-from tests.fixtures.records import connection
+from tests.fixtures.records import connection, snapshot
 
 
 class Machine:
@@ -184,6 +184,7 @@ def test_a_destination_that_refuses_is_named_once_and_tried_again(
     assert views["second"].state is KitState.FAILING
     assert "may not be written" in (views["second"].error or "")
     assert machine.events(service.FAILED) == 2, "one for each destination"
+    assert any("kit cannot be written to second" in problem for problem in doctor.examine(machine.engine).problems)
     assert isinstance(machine.engine.recovery.after_change(_id(machine)), StoreError)
     with pytest.raises(StoreError):
         machine.engine.recovery.kit("here")
@@ -210,8 +211,10 @@ def test_the_code_is_proven_on_everything(machine: Machine) -> None:
     assert (shown.verified_at, shown.overdue) == (machine.clock.now(), False)
     assert shown.kits[0].state is KitState.CURRENT
     assert machine.events(service.VERIFIED) == 1
+    assert not any("recovery" in problem for problem in doctor.examine(engine).problems)
     machine.clock.at += timedelta(days=181)
     assert engine.recovery.show().overdue
+    assert any("offsitedb recovery verify" in problem for problem in doctor.examine(engine).problems)
 
 
 def test_a_wrong_code_proves_nothing(machine: Machine) -> None:
@@ -251,6 +254,33 @@ def _of_another(machine: Machine) -> Holdings:
     """Sealed rightly, and not by this installation: its master keys are somebody else's."""
     forged = MasterKey.generate(1)
     return replace(machine.held_there(), masters=(holdings.HeldMaster(1, forged.text),))
+
+
+def test_a_rotation_brings_every_epoch_along(machine: Machine) -> None:
+    engine = machine.engine
+    first = engine.keys.open().master
+    engine.keys.rotate()
+    assert machine.state() is KitState.STALE
+    engine.recovery.look()
+    held = machine.held_there()
+    assert [m.epoch for m in held.master_keys()] == [1, 2]
+    assert held.master == engine.keys.open().master
+    proof = engine.recovery.verify(machine.made.code.text)
+    assert proof.verified, proof.steps
+    assert "2 epochs" in proof.steps[0].detail
+    with engine.catalog.write() as tx:
+        catalogs.connections.add(tx, replace(connection("c1"), destination_id=_id(machine), conninfo_sealed=""))
+        catalogs.snapshots.add(tx, replace(snapshot("s1"), destination_id=_id(machine), kid=first.kid))
+    machine.held.delete(machine.made.catalog_id, 1)
+    assert machine.state() is KitState.STALE
+    with pytest.raises(KeyAccessError) as caught:
+        engine.recovery.look()
+    assert caught.value.code == "key.missing"
+    assert first.kid in caught.value.message
+    assert machine.held_there() == held, "a kit that lacks a key is worse than an older one"
+    machine.held.store(machine.made.catalog_id, first)
+    engine.recovery.look()
+    assert machine.state() is KitState.CURRENT
 
 
 def test_retention_and_reconciliation_pass_it_by(history: History) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 from sqlalchemy import Row, insert, select, update
 
+from engine.catalog import events
 from engine.catalog.schema import installation as table
 from engine.catalog.transaction import Tx
-from engine.errors import ConfigError
+from engine.errors import ConfigError, KeyAccessError
 from engine.model import Installation
 
 
@@ -65,9 +66,8 @@ def replace_key(
     kid: str,
     key_check: str,
     recovery_bundle: str,
-    signer_sealed: str,
 ) -> Installation:
-    """Make another master key the active one: everything that is sealed under it in this row changes with it.
+    """Make another master key the active one. Sealed cells, this row's too, are not its business.
 
     Raises ConfigError config.not-initialised.
     """
@@ -78,8 +78,28 @@ def replace_key(
         kid=kid,
         key_check=key_check,
         recovery_bundle=recovery_bundle,
-        signer_sealed=signer_sealed,
     )
+
+
+def set_bundle(tx: Tx, recovery_bundle: str) -> Installation:
+    """Put another recovery bundle in place of the one that there is. Raises ConfigError config.not-initialised."""
+    return _change(tx, recovery_bundle=recovery_bundle)
+
+
+def refuse_retired(tx: Tx, kid: str) -> None:
+    """Say that something may still be written that was sealed under the master key ``kid``.
+
+    Raises KeyAccessError ``key.wrong`` when that epoch was retired since the key was opened.
+    """
+    found = get(tx)
+    if found is None or found.kid == kid:
+        return
+    if events.list_recent(tx, subject=kid, kind="key.retired", limit=1):
+        raise KeyAccessError(
+            "key.wrong",
+            "the master key was rotated, and the old one retired, while this was under way; nothing was saved",
+            hint="Do it again: it then uses the new key.",
+        )
 
 
 def set_key_backend(tx: Tx, key_backend: str) -> Installation:

@@ -48,6 +48,18 @@ class Instant(TypeDecorator[datetime]):
         return None if value is None else from_rfc3339(value)
 
 
+SEALED = "sealed"
+"""Marks a column that holds sealed values; what it says is the column's name as values are bound to it."""
+
+
+def sealed(column: str, *, nullable: bool = True) -> Column[str]:
+    """The column ``<column>_sealed``: an opaque text of the key room, bound to table, column and row.
+
+    Declared like this and in no other way: a rotation of the master key finds its cells by the mark.
+    """
+    return Column(f"{column}_sealed", Text, nullable=nullable, info={SEALED: column})
+
+
 metadata = MetaData(
     naming_convention={
         "pk": "pk_%(table_name)s",
@@ -80,7 +92,7 @@ installation = Table(
     Column("recovery_public", Text, nullable=False),
     Column("recovery_bundle", Text, nullable=False),
     Column("signer_public", Text, nullable=False),
-    Column("signer_sealed", Text, nullable=False),
+    sealed("signer", nullable=False),
     Column("recovery_confirmed_at", Instant),
 )
 
@@ -100,10 +112,10 @@ destinations = Table(
     Column("region", Text),
     Column("prefix", Text),
     Column("ca_pem", Text),
-    Column("access_key_sealed", Text),
-    Column("secret_key_sealed", Text),
-    Column("prune_access_key_sealed", Text),
-    Column("prune_secret_key_sealed", Text),
+    sealed("access_key"),
+    sealed("secret_key"),
+    sealed("prune_access_key"),
+    sealed("prune_secret_key"),
     Column("allow_http", Boolean, nullable=False, server_default=false()),
 )
 """A bucket's endpoint and region are kept as they were when it was added; ``ca_pem`` is a certificate, no path."""
@@ -121,7 +133,7 @@ connections = Table(
     Column("id", Text, primary_key=True),
     Column("name", Text, nullable=False),
     Column("destination_id", Text, ForeignKey("destinations.id"), nullable=False),
-    Column("conninfo_sealed", Text, nullable=False),
+    sealed("conninfo", nullable=False),
     Column("provider", Text),
     Column("accept_empty", Boolean, nullable=False),
     Column("created_at", Instant, nullable=False),
@@ -149,7 +161,7 @@ scratch_servers = Table(
     metadata,
     Column("id", Text, primary_key=True),
     Column("name", Text, nullable=False),
-    Column("conninfo_sealed", Text, nullable=False),
+    sealed("conninfo", nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("tested_at", Instant),
     Column("removed_at", Instant),
@@ -262,7 +274,7 @@ jobs = Table(
     Column("error", Text),
     Column("object_key", Text),
     Column("progress", Text),
-    Column("request_sealed", Text),
+    sealed("request"),
     Column("with_drill", Boolean, nullable=False, server_default=true()),
     Column("requested_by", Text),
 )

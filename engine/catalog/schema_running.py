@@ -18,7 +18,7 @@ from sqlalchemy import (
     true,
 )
 
-from engine.catalog.schema import Instant, metadata
+from engine.catalog.schema import Instant, metadata, sealed
 
 schedules = Table(
     "schedules",
@@ -135,8 +135,8 @@ alert_channels = Table(
     Column("id", Text, primary_key=True),
     Column("name", Text, nullable=False),
     Column("kind", Text, nullable=False),
-    Column("url_sealed", Text, nullable=False),
-    Column("secret_sealed", Text),
+    sealed("url", nullable=False),
+    sealed("secret"),
     Column("shown", Text, nullable=False),
     Column("only", Text, nullable=False, server_default=text("''")),
     Column("allow_private", Boolean, nullable=False, server_default=false()),

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, func, insert, select, update
+from sqlalchemy import Row, Select, exists, func, insert, select, update
 
 from engine.catalog.failures import damaged
 from engine.catalog.removals import is_gone
 from engine.catalog.schema import connections
 from engine.catalog.schema import snapshots as table
+from engine.catalog.schema_running import removals
 from engine.catalog.transaction import Tx
 from engine.codec import from_plain, to_json
 from engine.errors import ConfigError
 from engine.model import Counts, Snapshot, SnapshotDetails
+from engine.model.retention import RemovalResult
 
 _FOUND_AT_MOST = 20
 """A prefix that fits more ids than this is no use to anybody; the caller only needs to know that it is not unique."""
@@ -134,6 +136,16 @@ def count(tx: Tx, *, connection_id: str | None = None, after: datetime | None = 
         query = query.where(table.c.taken_at > after)
     row = tx.row(query)
     return 0 if row is None else int(row.n)
+
+
+def kids(tx: Tx) -> dict[str, int]:
+    """How many snapshots need each key id to be opened by the master key.
+
+    One whose object was removed needs none; one that is missing may come back.
+    """
+    removed = exists().where(removals.c.snapshot_id == table.c.id, removals.c.result == RemovalResult.REMOVED.value)
+    query = select(table.c.kid, func.count().label("n")).where(~removed).group_by(table.c.kid)
+    return {row.kid: int(row.n) for row in tx.rows(query)}
 
 
 def previous_manifest_sha256(tx: Tx, connection_id: str) -> str | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from keyring.backend import KeyringBackend
@@ -17,6 +18,7 @@ from keyring.compat import properties
 from keyring.errors import PasswordDeleteError, PasswordSetError
 
 CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
+UNIT = "offsitedb-worker.service"
 _STORE_DIRECTORY = "/etc/credstore.encrypted"  # systemd.exec(5)
 _SERVICE = re.compile(r"[0-9a-z-]+/([0-9A-Za-z][0-9A-Za-z-]{0,63})")
 _USER = re.compile(r"master/([1-9][0-9]{0,8})")
@@ -72,30 +74,39 @@ def credential_name(catalog_id: str, epoch: int) -> str:
     return f"offsitedb-{catalog_id}-master-{epoch}"
 
 
-def render_install(catalog_id: str, epoch: int, *, unit: str = "offsitedb-worker.service") -> str:
-    """The shell text that encrypts the key (read from standard input, never on a command line) and the drop-in.
+def render_install(catalog_id: str, epochs: Sequence[int], *, retired: Sequence[int] = (), unit: str = UNIT) -> str:
+    """The shell text that encrypts each epoch (read from standard input, never on a command line) and the drop-in.
 
-    Raises ValueError for a catalog id or unit name that has no place in a file name.
+    Running it again, after a rotation, replaces what it did before; ``retired`` epochs are removed. Raises ValueError
+    for a catalog id or unit name that has no place in a file name.
     """
     if _SERVICE.fullmatch(f"offsitedb/{catalog_id}") is None:
         raise ValueError("not a catalog id")
     if re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z@_.-]{0,200}\.service", unit) is None:
         raise ValueError("not the name of a service unit")
-    name = credential_name(catalog_id, epoch)
-    path = f"{_STORE_DIRECTORY}/{name}"
     drop_in = f"/etc/systemd/system/{unit}.d/offsitedb-key.conf"
+    names = [credential_name(catalog_id, epoch) for epoch in epochs]
+    encrypt = "\n".join(_encrypt(name, epoch) for name, epoch in zip(names, epochs, strict=True))
+    loads = "\n".join(f"LoadCredentialEncrypted={name}:{_STORE_DIRECTORY}/{name}" for name in names)
+    old = [f"{_STORE_DIRECTORY}/{credential_name(catalog_id, epoch)}" for epoch in retired]
+    remove = f"\n# Nothing needs these any more.\nrm -f {shlex.join(old)}\n" if old else ""
     return f"""\
 # Run as root. The key goes through a pipe: it is never on a command line, on the screen or in a file in clear.
 install -d -m 0700 {_STORE_DIRECTORY}
-offsitedb key install-systemd --print-key |
-systemd-creds encrypt --name={shlex.quote(name)} - {shlex.quote(path)}
+{encrypt}
 
 # Give it to the service.
 install -d -m 0755 {shlex.quote(str(Path(drop_in).parent))}
 cat > {shlex.quote(drop_in)} <<'END'
 [Service]
-LoadCredentialEncrypted={name}:{path}
+{loads}
 END
 systemctl daemon-reload
 systemctl restart {shlex.quote(unit)}
-"""
+{remove}"""
+
+
+def _encrypt(name: str, epoch: int) -> str:
+    return f"""\
+offsitedb key install-systemd --print-key --epoch {epoch} |
+systemd-creds encrypt --name={shlex.quote(name)} - {shlex.quote(f"{_STORE_DIRECTORY}/{name}")}"""

@@ -198,6 +198,28 @@ class ProviderView:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyEpoch:
+    """One epoch of the master key, and what is still opened with it."""
+
+    epoch: int
+    kid: str | None
+    """None: this host does not hold it, and no event names it."""
+    state: str
+    """``current``, ``older``, ``retired``, ``absent`` (from this keyring), ``unknown`` (it does not answer)."""
+    since: datetime | None
+    """When it became the current one."""
+    snapshots: int
+    fields: int
+    why: str
+    """What it is for, in words."""
+
+    @property
+    def needed(self) -> bool:
+        """Whether something cannot be opened without it."""
+        return self.state == "current" or bool(self.snapshots or self.fields)
+
+
+@dataclass(frozen=True, slots=True)
 class KeyStatus:
     backend: str
     state: str
@@ -206,6 +228,35 @@ class KeyStatus:
     epoch: int
     recovery_kid: str
     recovery_confirmed_at: datetime | None
+    created_at: datetime | None = None
+    """When the first epoch was made."""
+    rotated_at: datetime | None = None
+    """When the current epoch took over; None: the first one is in use."""
+    epochs: tuple[KeyEpoch, ...] = ()
+    """Newest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRotated:
+    """A rotation of the master key. ``fields``: sealed values that were sealed anew; ``next``: what is left to do."""
+
+    from_kid: str
+    to_kid: str
+    epoch: int
+    backend: str
+    fields: int
+    older_snapshots: int
+    """Snapshots that the older epochs are kept for."""
+    next: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SystemdSetup:
+    """Commands that make the key permanent on a server. They hold no secret."""
+
+    text: str
+    unit: str
+    epochs: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

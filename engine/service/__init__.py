@@ -204,8 +204,8 @@ class Engine:
     @property
     def duties(self) -> tuple[Duty, ...]:
         """What a worker does by itself, beside the jobs."""
-        by_facets = (self.retention.duty(), self.reconcile.duty(), self.recovery.duty(), self.verify.duty())
-        return (Scheduler(self).duty, *by_facets, *self.alerts.duties())
+        by_facets = (self.retention, self.reconcile, self.keys, self.recovery, self.verify)
+        return (Scheduler(self).duty, *(facet.duty() for facet in by_facets), *self.alerts.duties())
 
     @property
     def work(self) -> Mapping[JobKind, Work]:

@@ -91,6 +91,7 @@ class AlertsFacet:
             created_at=now,
         )
         with self._engine.catalog.write() as tx:
+            catalogs.installation.refuse_retired(tx, keys.master.kid)
             catalogs.alert_channels.add(tx, channel)
             if channel.every_s is not None:  # one row, sent again and again
                 beat = Delivery(f"beat-{id_}", id_, None, Occasion.BEAT, "", now, now)

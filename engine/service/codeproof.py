@@ -64,7 +64,7 @@ def kit_step(
         return RecoveryStep(name, False, f"it is of {at}, before a change: write it anew with `offsitedb recovery kit`")
     if held.catalog_id != found.catalog_id or held.signer_public != found.signer_public:
         return RecoveryStep(name, False, "it holds another installation: write it anew with `offsitedb recovery kit`")
-    if set(held.master_keys()) != set(masters):
+    if held.key_epoch != found.key_epoch or not {*masters} <= {*held.master_keys()}:
         return RecoveryStep(name, False, "it holds other master keys: write it anew with `offsitedb recovery kit`")
     live = sum(c.removed_at is None for c in held.connections)
     return RecoveryStep(name, True, f"it holds {live} connection{'' if live == 1 else 's'} and is of {at}")

@@ -70,6 +70,7 @@ class ConnectionsFacet:
             tested_at=now,
         )
         with self._engine.catalog.write() as tx:
+            catalogs.installation.refuse_retired(tx, keys.master.kid)
             catalogs.connections.add(tx, record)
             self._event(tx, "connection.added", record.id, name)
             chain.sign_head(tx, keys.signer, self._engine.clock)
@@ -103,6 +104,7 @@ class ConnectionsFacet:
             tested_at=self._engine.clock.now(),
         )
         with self._engine.catalog.write() as tx:
+            catalogs.installation.refuse_retired(tx, keys.master.kid)
             catalogs.connections.update(tx, changed)
             self._event(tx, "connection.changed", record.id, name)
             chain.sign_head(tx, keys.signer, self._engine.clock)

@@ -78,6 +78,7 @@ class DestinationsFacet:
         record, steps = self._try_keys(record, bucket_keys, cancel, said)
         keys = self._engine.keys.open()
         with self._engine.catalog.write() as tx:
+            catalogs.installation.refuse_retired(tx, keys.master.kid)
             catalogs.destinations.add(tx, record)
             self._event(tx, "destination.added", record)
             chain.sign_head(tx, keys.signer, self._engine.clock)
@@ -110,6 +111,7 @@ class DestinationsFacet:
         changed, steps = self._try_keys(tried, bucket_keys, cancel, said)
         keys = self._engine.keys.open()
         with self._engine.catalog.write() as tx:
+            catalogs.installation.refuse_retired(tx, keys.master.kid)
             catalogs.destinations.change_keys(tx, changed)
             self._event(tx, "destination.changed", changed)
             chain.sign_head(tx, keys.signer, self._engine.clock)

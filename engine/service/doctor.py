@@ -9,9 +9,11 @@ from engine import paths as places
 from engine.errors import OffsiteError
 from engine.keys.door import OsKeyring
 from engine.model import Isolation
+from engine.model.kit import KitState
 from engine.model.views import BackendView, Doctor, KeyStatus, ToolView
 from engine.postgres import isolation, tools
 from engine.postgres.tools import FLOOR, Toolset
+from engine.service.recoverykit import VERIFY_EVERY
 from engine.version import VERSION
 
 if TYPE_CHECKING:
@@ -62,7 +64,18 @@ def _key(engine: Engine | None, keyrings: tuple[BackendView, ...], problems: lis
         problems.append(status.detail)
     if status.recovery_confirmed_at is None:
         problems.append("nobody has confirmed the recovery code yet. Keep it somewhere safe, away from this machine.")
+    _recovery(engine, problems)
     return status
+
+
+def _recovery(engine: Engine, problems: list[str]) -> None:
+    """A code that nobody has held in hands for long, and destinations that take no kit."""
+    found = engine.recovery.show()
+    at = max((t for t in (found.confirmed_at, found.verified_at) if t is not None), default=None)
+    if at is not None and engine.clock.now() - at > VERIFY_EVERY:
+        problems.append(f"the recovery code was last in use on {at:%Y-%m-%d}. Try it: `offsitedb recovery verify`.")
+    failing = (kit for kit in found.kits if kit.state is KitState.FAILING)
+    problems += (f"the recovery kit cannot be written to {kit.destination}: {kit.error}." for kit in failing)
 
 
 def _tool(toolset: Toolset, problems: list[str]) -> ToolView:

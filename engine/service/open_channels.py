@@ -39,20 +39,28 @@ class OpenChannels:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._kept: dict[tuple[str, str], OpenedChannel] = {}
+        self._kept: dict[str, tuple[str, OpenedChannel]] = {}
+        """By the channel's id: its URL as it was sealed, and opened."""
         self._ask_at = 0.0
         """By the monotonic clock: a keyring that does not answer is not asked every two seconds."""
 
     def get(self, channel: AlertChannel) -> OpenedChannel:
         """Raises KeyAccessError for one that was never opened while the key was there."""
-        kept = self._kept.get((channel.id, channel.url_sealed))
-        return kept if kept is not None else self._open(channel)
+        kept = self._kept.get(channel.id)
+        if kept is not None and kept[0] == channel.url_sealed:
+            return kept[1]
+        try:
+            return self._open(channel)
+        except KeyAccessError:
+            if kept is None:
+                raise
+            return kept[1]  # sealed anew under a key that is not here: what a channel was added with never changes
 
     def keep(self, channels: Iterable[AlertChannel]) -> None:
         """Open those that are not open yet, where the key can be had, and forget those that are gone."""
-        wanted = {(c.id, c.url_sealed): c for c in channels}
-        self._kept = {key: opened for key, opened in self._kept.items() if key in wanted}
-        missing = [c for key, c in wanted.items() if key not in self._kept]
+        wanted = {c.id: c for c in channels}
+        self._kept = {id_: kept for id_, kept in self._kept.items() if id_ in wanted}
+        missing = [c for id_, c in wanted.items() if id_ not in self._kept or self._kept[id_][0] != c.url_sealed]
         at = self._engine.clock.monotonic()
         if not missing or at < self._ask_at:
             return
@@ -70,5 +78,5 @@ class OpenChannels:
 
         secret = None if channel.secret_sealed is None else open_(SECRET, channel.secret_sealed)
         opened = OpenedChannel(open_(URL, channel.url_sealed), secret)
-        self._kept[channel.id, channel.url_sealed] = opened
+        self._kept[channel.id] = (channel.url_sealed, opened)
         return opened

@@ -19,6 +19,7 @@ from engine.cancel import CancelToken
 from engine.catalog import Tx
 from engine.errors import KeyAccessError, OffsiteError, StoreError
 from engine.evidence import chain
+from engine.keys.binding import show_kid
 from engine.keys.master import MasterKey
 from engine.keys.recovery import RecoveryCode, open_bundle
 from engine.kit import gathering, holdings, shelf
@@ -259,7 +260,7 @@ class RecoveryFacet:
         with engine.catalog.read() as tx:
             contents = gathering.read(tx)
         found = contents.installation
-        masters, seed = self._masters(found, keys.master), self._seed(keys, found)
+        masters, seed = self._masters(record, keys), self._seed(keys, found)
         held = gathering.gather(contents, self._unsealing(keys), masters, seed, engine.clock.now())
         bundle = holdings.seal(held, keys.recovery)
         try:
@@ -288,16 +289,22 @@ class RecoveryFacet:
     def _seed(self, keys: Keys, found: Installation) -> str:
         return self._engine.keys.unseal(keys, "installation", "signer", found.catalog_id, found.signer_sealed)
 
-    def _masters(self, found: Installation, current: MasterKey) -> list[MasterKey]:
-        """The epoch in use and every older one that the keyring has. Raises KeyAccessError when it cannot be asked."""
-        store, masters = self._engine.key_store(found.key_backend), []
-        for epoch in range(1, current.epoch):
-            try:
-                masters.append(store.load(found.catalog_id, epoch))
-            except KeyAccessError as e:
-                if e.code not in ("key.missing", "key.wrong"):
-                    raise
-        return [*masters, current]
+    def _masters(self, record: Destination, keys: Keys) -> tuple[MasterKey, ...]:
+        """The epochs that this host has. Raises KeyAccessError.
+
+        ``key.missing`` where one that snapshots need is not among them: the kit that lies there has it.
+        """
+        masters = keys.epochs.at_hand()
+        with self._engine.catalog.read() as tx:
+            lacking = sorted(catalogs.snapshots.kids(tx).keys() - {m.kid for m in masters})
+            laid = self._history.read_on(tx).at(record.id)
+        if lacking and laid.written_at is not None:
+            raise KeyAccessError(
+                "key.missing",
+                f"the recovery kit at {record.name} stays as it is: this host's keyring lacks "
+                f"{' and '.join(map(show_kid, lacking))}, which snapshots need",
+            )
+        return masters
 
     def _event(self, tx: Tx, kind: str, subject: str, data: Mapping[str, str | int]) -> None:
         chain.append_event(tx, self._engine.clock, actor=self._engine.actor, kind=kind, subject=subject, data={**data})

@@ -65,6 +65,7 @@ class RestoresFacet:
         job_id = secrets.token_hex(16)
         request = RestoreRequest(parse(url).to_url(), plan.options, typed, plan.drops)
         with engine.catalog.write() as tx:
+            catalogs.installation.refuse_retired(tx, keys.master.kid)
             found = catalogs.snapshots.get(tx, plan.snapshot_id)
             catalogs.removals.refuse_gone(tx, found.id)
             job = Job(

@@ -46,6 +46,7 @@ class ScratchFacet:
         sealed = self._engine.keys.seal(keys, "scratch_servers", "conninfo", server_id, conninfo.to_url())
         record = ScratchServer(server_id, name, sealed, now, now)
         with self._engine.catalog.write() as tx:
+            catalogs.installation.refuse_retired(tx, keys.master.kid)
             catalogs.scratch_servers.add(tx, record)
             self._event(tx, "scratch.added", server_id, name)
             chain.sign_head(tx, keys.signer, self._engine.clock)

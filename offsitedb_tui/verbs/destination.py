@@ -11,7 +11,9 @@ import typer
 
 from engine.errors import ConfigError
 from engine.model import BucketKey, BucketKeys, BucketSpec
+from engine.model.kit import KitState, KitView
 from engine.model.views import PolicyView, StepView
+from engine.service import Engine
 from engine.service.buckets import bucket_policy, provider_of
 from offsitedb_tui.opening import open_engine
 from offsitedb_tui.options import AsJson
@@ -77,15 +79,18 @@ def add(
             assert folder is not None
             with open_engine() as engine:
                 view, steps = engine.destinations.add_folder(name, folder)
+                kit = _kit(engine, name)
         else:
             spec = spec_of(bucket, provider, endpoint, region, prefix, ca_file, allow_http=allow_http)
             bucket_policy(spec)  # refuses what cannot be, before anything is asked
             with open_engine() as engine:
                 view, steps = engine.destinations.add_bucket(name, spec, _keys(ask_prune=ask_prune))
-        talk.document({"destination": view, "steps": steps})
+                kit = _kit(engine, name)
+        talk.document({"destination": view, "steps": steps, "kit": kit})
         _show_steps(steps, talk)
         at = f" at {visible(view.endpoint)}" if view.endpoint else ""
         talk.show(f"destination {view.name}: {visible(view.where)}{at}")
+        _show_kit(kit, talk)
 
 
 @app.command("list")
@@ -114,9 +119,11 @@ def edit(name: str, ca_file: CaFile = None, ask_prune: AskPrune = False, as_json
     """Give a bucket new keys (as ``add`` takes them); they are tried before they are saved."""
     with speaking(as_json=as_json) as talk, open_engine() as engine:
         view, steps = engine.destinations.change_keys(name, _keys(ask_prune=ask_prune), ca_pem=_pem(ca_file))
-        talk.document({"destination": view, "steps": steps})
+        kit = _kit(engine, name)
+        talk.document({"destination": view, "steps": steps, "kit": kit})
         _show_steps(steps, talk)
         talk.show(f"destination {view.name} has new keys")
+        _show_kit(kit, talk)
 
 
 @app.command()
@@ -221,6 +228,18 @@ def ask(prompt: str, variable: str, *, hidden: bool) -> str:
             hint=f"Set {variable}: keys never belong on a command line.",
         )
     return str(typer.prompt(prompt, hide_input=hidden, err=True))
+
+
+def _kit(engine: Engine, name: str) -> KitView | None:
+    return next((view for view in engine.recovery.show().kits if view.destination == name), None)
+
+
+def _show_kit(kit: KitView | None, talk: Talk) -> None:
+    if kit is not None and kit.state is KitState.CURRENT:
+        talk.show("recovery kit: in RECOVERY/ there")
+    elif kit is not None:
+        why = f" ({visible(kit.error)})" if kit.error else ""
+        talk.show(f"recovery kit: not there yet{why}; a worker writes it, or `offsitedb recovery kit`")
 
 
 def _show_steps(steps: tuple[StepView, ...], talk: Talk) -> None:

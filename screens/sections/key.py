@@ -8,12 +8,12 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from engine.model.views import KeyStatus
+from engine.model.views import KeyRotated, KeyStatus
 from engine.model.watch import Overview
 from screens import present_settings
 from screens.phrase import Phrase, Tone, paragraphs
 from screens.sections.base import Section
-from screens.widgets.bar import Question
+from screens.widgets.bar import Question, confirm
 from screens.widgets.lines import Lines
 
 
@@ -26,6 +26,7 @@ class KeySection(Section):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("e", "restore", "restore key", id="key.restore", tooltip="Put the key back with the recovery code"),
         Binding("f", "confirm", "confirm code", id="key.confirm", tooltip="Type the recovery code back, whole"),
+        Binding("o", "rotate", "rotate", id="key.rotate", tooltip="A new master key; snapshots keep the one they have"),
         Binding("i", "install", "systemd", id="key.install", tooltip="How to make the key permanent on a server"),
     ]
 
@@ -93,12 +94,33 @@ class KeySection(Section):
         self.face.console.nudge()
         self.face.done("the recovery code is right: it opens everything that this installation sealed")
 
+    def action_rotate(self) -> None:
+        status = self._status
+        if status is None or status.state != "ok":
+            self.face.notice(Phrase("the key must be there before it can be rotated", Tone.DIM))
+            return
+
+        def agreed() -> None:
+            self.face.call("rotate", lambda _token: self.engine.keys.rotate(), self._rotated)
+
+        def refused() -> None:
+            self.face.notice(Phrase("the key stays as it is", Tone.DIM))
+
+        prompt = "A new master key?"
+        self.face.ask(confirm(prompt, "rotate", agreed, refused))
+
+    def _rotated(self, done: KeyRotated) -> None:
+        self.entered()
+        self.face.console.nudge()
+        fields = "1 value" if done.fields == 1 else f"{done.fields:,} values"
+        self.face.done(f"master key {done.to_kid} is in use, {fields} sealed anew")
+
     def action_install(self) -> None:
         if self._install is not None:
             self._install = None
             self._say()
             return
-        self.face.call("systemd", lambda _token: self.engine.keys.systemd_install(), self._show_install)
+        self.face.call("systemd", lambda _token: self.engine.keys.systemd_install().text, self._show_install)
 
     def _show_install(self, text: str) -> None:
         self._install = text

@@ -148,6 +148,32 @@ def test_key_verbs(program: Program) -> None:
     assert f"offsitedb-{program.place.made.catalog_id}-master-1" in text
 
 
+def test_rotating_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    with installation(monkeypatch) as place:
+        program = Program(place, place.environment)
+        if place.held is not None:
+            pytest.skip("the key has to outlive its process")
+        document = program.call("key", "rotate", "--json").document()
+        kinds = {"from_kid": str, "to_kid": str, "epoch": int, "backend": str, "fields": int, "older_snapshots": int}
+        check(document, {**kinds, "next": list})
+        assert (document["from_kid"], document["epoch"], document["fields"]) == (place.made.kid, 2, 1)
+        said = program.call("key", "rotate")
+        assert "✓ rotated: master key " in said.out
+        assert "1 sealed value in the catalog sealed anew; the recovery code is the same" in said.out
+        status = program.call("key", "status", "--json").document()
+        assert [(e["epoch"], e["state"]) for e in status["epochs"]] == [(3, "current"), (2, "older"), (1, "older")]
+        assert "kept until" in program.call("key", "status").out
+        setup = program.call("key", "install-systemd", "--json").document()
+        check(setup, {"text": str, "unit": str, "epochs": list})
+        assert setup["epochs"] == [1, 2, 3]
+        assert setup["text"] + "\n" == program.call("key", "install-systemd").out
+        for epoch in setup["epochs"]:
+            printed = program.call("key", "install-systemd", "--print-key", "--epoch", str(epoch)).out.strip()
+            assert printed == place.engine().key_store(place.made.backend).load(place.made.catalog_id, epoch).text
+        assert program.call("key", "install-systemd", "--print-key", "--epoch", "4").status == 12
+        assert program.call("key", "install-systemd", "--print-key", "--json").status == 2
+
+
 def test_grants_are_ready_to_paste(program: Program) -> None:
     plain = program.run("connection", "grants")
     assert plain.status == 0

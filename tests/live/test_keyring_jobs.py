@@ -101,7 +101,12 @@ def test_a_keyring_that_is_locked_meanwhile_is_waited_for(seated: Field, desk: S
             assert waits.error is not None
             assert waits.error.code == "key.locked"
             assert "Unlock the keyring" in waits.error.hint
+            with pytest.raises(KeyAccessError) as caught:
+                seated.engine.keys.rotate()
+            assert caught.value.code == "key.locked"
         with desk.anew():
             attempt = seated.wait_end(job_id, 60)
+            assert seated.engine.keys.rotate().epoch == 2, "nothing of the refused one was in the way"
+            assert [e.state for e in seated.engine.keys.status().epochs] == ["current", "older"]
     assert attempt.drill is not None, attempt.job.error
     assert attempt.drill.verdict is Verdict.PROVEN

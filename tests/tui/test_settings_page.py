@@ -16,6 +16,7 @@ from engine import catalog as catalogs
 from engine.catalog.schema import destinations
 from engine.errors import ConfigError
 from engine.model import BucketKey, BucketKeys, BucketSpec, Destination, DestinationKind
+from engine.model.views import KeyEpoch
 from engine.service import Engine, buckets
 from engine.service.doctor import examine
 from offsitedb_tui.app import ConsoleApp
@@ -190,7 +191,7 @@ def test_the_key_its_code_and_systemd(history: History) -> None:
         await pilot.press("i")
         await until_shown(pilot, "systemd-creds encrypt")
         await pilot.press("y")
-        assert pilot.app.clipboard == history.engine.keys.systemd_install()
+        assert pilot.app.clipboard == history.engine.keys.systemd_install().text
         await pilot.press("i")
         await until_shown(pilot, "● there")
         for key in ("e", "f"):
@@ -205,6 +206,33 @@ def test_the_key_its_code_and_systemd(history: History) -> None:
             await until(pilot, lambda: not pilot.app.screen.query_one(Bar).asking, "the question to go")
 
     play(history, scene)
+
+
+def test_the_key_is_rotated(history: History) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        await to(pilot, "key")
+        await until_shown(pilot, "never: o makes a new one")
+        await pilot.press("o", "enter")
+        await until_shown(pilot, "the key stays as it is")
+        await pilot.press("o", *"rotate", "enter")
+        await until_shown(pilot, "is in use, 1 value sealed anew")
+        await until_shown(pilot, "epoch 2")
+        await until_shown(pilot, "needed by nothing, kept until")
+        assert history.engine.keys.status().epoch == 2
+
+    play(history, scene)
+
+
+def test_a_key_with_a_long_past(history: History) -> None:
+    status = history.engine.keys.status()
+    epochs = tuple(
+        KeyEpoch(n, f"{n:016x}", "absent" if n == 8 else "older", history.clock.now(), n, 0, f"opens {n} snapshots")
+        for n in range(9, 0, -1)
+    )
+    shown = present_settings.key_lines(replace(status, epoch=10, rotated_at=history.clock.now(), epochs=epochs))
+    text = "\n".join(line.text for line in shown)
+    assert "8 0000000000000008 opens 8 snapshots, and is not in this keyring" in text
+    assert "and 5 more: `offsitedb key status` lists them" in text
 
 
 @pytest.mark.slow
