@@ -445,7 +445,13 @@ def test_every_epoch_of_the_master_key_comes_back(bare: Lost, tmp_path: Path) ->
         assert (engine.keys.status().state, engine.keys.status().epoch) == ("ok", 2)
         with engine.catalog.read() as tx:
             kids = [s.kid for s in catalogs.snapshots.list_recent(tx, limit=10)]
-    assert kids == [second.kid, bare.keys.master.kid]
+        assert kids == [second.kid, bare.keys.master.kid]
+        for key in bare.laid:
+            assert engine.snapshots.verify(_artifact(key)).plaintext_bytes
+        assert engine.keys.rotate().epoch == 3  # a full installation: it rotates, and what was sealed still opens
+        assert engine.snapshots.verify(_artifact(bare.laid[0])).plaintext_bytes
+        assert engine.connections.show("shop")
+        assert engine.verify.check_all().findings == ()
 
 
 def test_a_ca_file_of_the_lost_machine_is_written_where_the_connection_finds_it(bare: Lost, tmp_path: Path) -> None:
