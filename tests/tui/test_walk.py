@@ -221,7 +221,7 @@ def test_a_locked_keyring_is_said_with_its_hint_and_tried_again(bare: Bare) -> N
 
     async def scene(pilot: Pilot[None]) -> None:
         await until_shown(pilot, "Welcome to OffsiteDB.")
-        await pilot.press("1", "c", "d", "w", "r", "l")
+        await pilot.press("1", "c", "d", "w", "l")
         assert isinstance(pilot.app.screen, WalkPage)
         await pilot.press("enter")
         await until_shown(pilot, "[key.locked]")
