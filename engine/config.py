@@ -84,6 +84,12 @@ class ApiSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportSettings:
+    time_zone: str = ""
+    """In which months and days of the monthly report begin; empty: this host's."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     snapshot: SnapshotSettings = field(default_factory=SnapshotSettings)
@@ -93,6 +99,7 @@ class Settings:
     keyring: KeyringSettings = field(default_factory=KeyringSettings)
     access: AccessSettings = field(default_factory=AccessSettings)
     api: ApiSettings = field(default_factory=ApiSettings)
+    report: ReportSettings = field(default_factory=ReportSettings)
 
 
 def load(path: Path) -> Settings:

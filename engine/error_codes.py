@@ -26,6 +26,14 @@ CODES: dict[str, tuple[str, str]] = {
         "a time zone that nobody knows",
         "Write a name of the tz database, such as `Europe/Berlin`, `America/New_York` or `UTC`.",
     ),
+    "config.month": (
+        "a month that no report can be made of",
+        "Write it as year and month, such as `2026-11`; a report tells of a month that has begun.",
+    ),
+    "config.report-elsewhere": (
+        "the report lies on another host, or its folder is gone",
+        "Ask on the host that built it (`offsitedb report list`), or build it here: `offsitedb report build --month MONTH`.",
+    ),
     "config.home": (
         "the installation's directories cannot be made or used",
         "Set OFFSITEDB_HOME (and OFFSITEDB_RUNTIME) to directories that this user may write to.",
@@ -311,6 +319,10 @@ CODES: dict[str, tuple[str, str]] = {
     "format.gzip": (
         "the compressed stream inside the artifact is damaged",
         "Use another snapshot and report this: the seal was intact.",
+    ),
+    "format.bundle": (
+        "a report's bundle is not what was signed",
+        "Do not rely on it. Fetch it again from where it was filed, or build the month anew: `offsitedb report build --month MONTH`.",
     ),
     "format.manifest": (
         "the manifest is damaged or its signature does not hold",

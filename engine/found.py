@@ -12,7 +12,7 @@ from datetime import datetime
 from engine import catalog as catalogs
 from engine import proof
 from engine.catalog import Catalog
-from engine.clock import Clock
+from engine.clock import Clock, rfc3339
 from engine.evidence import chain
 from engine.evidence.receipts import Receipt, write_receipt
 from engine.jobs import JobContext
@@ -96,7 +96,13 @@ def register(catalog: Catalog, clock: Clock, drilled: Drilled, found: Found, key
             actor=f"job:{job.id}",
             kind="drill.ended",
             subject=record.id,
-            data={"snapshot": drilled.snapshot.id, "verdict": str(found.verdict), "receipt_sha256": sha256},
+            data={
+                "snapshot": drilled.snapshot.id,
+                "verdict": str(found.verdict),
+                "receipt_sha256": sha256,
+                "connection": drilled.connection.id,
+                "drilled_at": rfc3339(receipt.drilled_at),
+            },
         )
         chain.sign_head(tx, keys.signer, clock)
     return record

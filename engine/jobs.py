@@ -234,6 +234,8 @@ class JobRunner:
             "state": state.value,
             "error": error.code if error is not None else None,
         }
+        if job.kind is JobKind.CHECKPOINT:
+            data["with_drill"] = job.with_drill
         chain.append_event(tx, self._clock, actor=f"job:{job.id}", kind="job.ended", subject=job.id, data=data)
         if context.signer is not None:
             chain.sign_head(tx, context.signer, self._clock)

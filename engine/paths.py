@@ -39,6 +39,11 @@ class Paths:
         return self.home / "logs"
 
     @property
+    def reports(self) -> Path:
+        """Monthly reports that were built on this host, one folder each."""
+        return self.home / "reports"
+
+    @property
     def postgres(self) -> Path:
         """Installed PostgreSQL binaries, one directory per major."""
         return self.runtime / "postgres"

@@ -320,6 +320,7 @@ class SnapshotTaker:
                     "size_bytes": snapshot.size_bytes,
                     "tables": snapshot.tables,
                     "rows": snapshot.rows,
+                    "taken_at": rfc3339(snapshot.taken_at),
                 },
             )
             chain.sign_head(tx, keys.signer, self._clock)

@@ -33,6 +33,7 @@ from offsitedb_tui.verbs import (
     receipt,
     recover,
     recovery,
+    report,
     restore,
     retention,
     schedule,
@@ -62,6 +63,7 @@ app.add_typer(check.app, name="check")
 app.add_typer(alerts.app, name="alerts")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(retention.app, name="retention")
+app.add_typer(report.app, name="report")
 app.add_typer(operator.app, name="operator")
 app.add_typer(apikey.app, name="apikey")
 app.add_typer(catalog.app, name="catalog")

@@ -24,7 +24,8 @@ def commands(app: ConsoleApp, page: Page) -> Iterator[Command]:
         yield from _work(app, page, overview)
     for n, (mode, title) in enumerate(PAGES, 1):
         yield Command(f"Go to {title}", f"key {n}", partial(app.go, mode))
-    yield Command("Receipts", "signed evidence, by month", partial(app.go, "reports"))
+    yield Command("Receipts", "signed evidence of every drill", partial(app.go, "reports"))
+    yield Command("Monthly reports", "read, build, export, verify", partial(app.go, "reports", then="months"))
     for section in SECTIONS:
         run = partial(app.go, "settings", section=section.PLACE)
         yield Command(f"Settings: {section.TITLE}", "key 6", run)

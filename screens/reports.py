@@ -12,6 +12,7 @@ from engine.model.watch import DrillLine, LedgerLine, Overview
 from engine.service import CancelToken
 from screens import present_reports
 from screens.base import Page
+from screens.months import MonthsSheet
 from screens.phrase import Phrase, Tone
 from screens.present_reports import Tally, drill_words, tallies
 from screens.receipt import ReceiptSheet, ask_export
@@ -65,11 +66,15 @@ class ReportsPage(Page):
         "Every drill and its receipt: the signed evidence of what was restored, how long that took and what was "
         "compared. On top the drills of each connection, counted; UNKNOWN are those that could not be carried out, "
         "which says nothing about the snapshot. enter opens a receipt, e writes it to a file as it was signed, tab "
-        "goes between the two lists."
+        "goes between the two lists. m shows the monthly reports, to read, build, export and verify."
     )
     AUTO_FOCUS = "#drills"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "app.checkpoint", "checkpoint", show=False, id="reports.checkpoint"),
+        Binding("d", "app.drill", "drill", show=False, id="reports.drill"),
+        Binding(
+            "m", "months", "monthly", id="reports.months", tooltip="The monthly reports: read, build, export, verify"
+        ),
         Binding("e", "export", "export", id="reports.export", tooltip="Write the receipt to a file, as it was signed"),
         Binding(
             "slash", "filter", "filter", key_display="/", id="reports.filter", tooltip="Show drills that hold a word"
@@ -138,6 +143,8 @@ class ReportsPage(Page):
             self._go_to(self._wanted)
 
     def arrive(self, **where: str) -> None:
+        if where.get("then") == "months":
+            self.action_months()
         wanted = where.get("drill")
         if wanted is None:
             return
@@ -214,6 +221,10 @@ class ReportsPage(Page):
         """Between the two lists."""
         drills = self.query_one("#drills")
         self.set_focus(self.query_one("#tallies") if drills.has_focus else drills)
+
+    def action_months(self) -> None:
+        """The monthly reports."""
+        self.app.push_screen(MonthsSheet())
 
     def action_export(self) -> None:
         drill = self._drill()

@@ -207,3 +207,12 @@ def test_a_document_in_words() -> None:
     closed = messages.body("d1", Occasion.CLOSED, replace(one, closed_at=NOW))
     assert messages.plain(closed) == ("OffsiteDB: back to normal: shop", "back to normal: x", "success")
     assert messages.about(closed) == "drift: shop"
+
+
+def test_a_ledger_that_does_not_hold_is_told_until_a_look_finds_nothing() -> None:
+    wrong = Facts(wrong=2, first_wrong="drill x: it is not what event 3 left behind")
+    [told] = judged(wrong)
+    assert (told.kind, told.name) == (IncidentKind.LEDGER, "ledger")
+    assert "2 found wrong: drill x: it is not what event 3 left behind" in told.summary
+    assert told.hint.startswith("`offsitedb verify`")
+    assert judged(replace(wrong, wrong=0)) == []

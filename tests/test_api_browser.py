@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from pathlib import Path
 
 import httpx
 import pytest
@@ -146,6 +147,39 @@ def test_who_is_limited_to_connections_sees_those(history: History, window: Brow
     assert (mine.id in page, theirs.id in page) == (True, False)
     assert window.get(f"/receipts/{mine.id}", token).status_code == 200
     assert window.get(f"/receipts/{theirs.id}", token).status_code == 404
+
+
+def test_monthly_reports_are_read_and_saved_as_they_were_signed(
+    history: History, window: Browser, alice: Alice
+) -> None:
+    prod = history.connection("prod")
+    history.connection("other")
+    whole, part = (history.engine.reports.build("2026-11", names) for names in ((), ("prod",)))
+    token = token_of(window.login())
+    page = window.get("/reports", token).text
+    assert ("2026-11" in page, whole.id in page, part.id in page) == (True, True, True)
+    read = window.get(f"/reports/{whole.id}/report.html", token)
+    assert read.content == history.engine.reports.file(whole, "report.html")
+    assert "sandbox" in read.headers["content-security-policy"]
+    assert "content-disposition" not in read.headers
+    saved = window.get(f"/reports/{whole.id}/report.pdf", token)
+    assert saved.content == history.engine.reports.file(whole, "report.pdf")
+    assert saved.headers["content-disposition"] == 'attachment; filename="restore-drill-report-2026-11-r1.pdf"'
+    for wrong in ("SHA256SUMS", "events.jsonl", "..%2freport.html", "%22%3E%3Cscript%3E"):
+        assert window.get(f"/reports/{whole.id}/{wrong}", token).status_code == 404, wrong
+    assert window.get(f"/reports/{'0' * 32}/report.html", token).status_code == 404
+    assert window.get(f"/reports/{whole.id[:8]}/report.html", token).status_code == 404
+    for path in ("/reports", f"/reports/{whole.id}/report.html"):
+        assert window.request("GET", path).headers["location"] == "/login"
+    alice.sessions[token] = Principal("operator:alice", Role.VIEWER, frozenset([prod.id]))
+    page = window.get("/reports", token).text
+    assert (whole.id in page, part.id in page) == (False, True)
+    assert window.get(f"/reports/{whole.id}/report.html", token).status_code == 404
+    assert window.get(f"/reports/{part.id}/report.html", token).status_code == 200
+    folder = Path(part.folder or "")
+    (folder / "report.html").write_text("<p>something else</p>")
+    altered = window.get(f"/reports/{part.id}/report.html", token)
+    assert (altered.status_code >= 400, "something else" in altered.text) == (True, False)
 
 
 def test_failures_say_the_same_and_how_long_to_wait(window: Browser, alice: Alice) -> None:

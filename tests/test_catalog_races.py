@@ -6,6 +6,7 @@ import multiprocessing
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from datetime import timedelta
 
 import psycopg
 import pytest
@@ -49,6 +50,11 @@ def _take_numbers(url: str, times: int) -> list[int]:
             with catalog.write() as tx:
                 found.append(catalogs.connections.next_seq(tx, "c1"))
     return found
+
+
+def _take_month(url: str, by: str) -> int | None:
+    with Catalog.open(url) as catalog, catalog.write() as tx:
+        return catalogs.reports.take_month(tx, "2026-11", by=by, now=NOW, until=NOW + timedelta(hours=2))
 
 
 def test_two_processes_make_one_catalog(catalog_url: str, processes: ProcessPoolExecutor) -> None:
@@ -150,3 +156,16 @@ def test_twenty_threads_write_and_nothing_is_lost(filled: Catalog) -> None:
         assert len({line.text for line in lines}) == 200
         findings = chain.verify_chain(tx, "00" * 32)
     assert [f.kind for f in findings] == [chain.FindingKind.MISSING_HEAD]
+
+
+def test_of_two_processes_one_builds_the_months_report(
+    filled: Catalog, catalog_url: str, processes: ProcessPoolExecutor
+) -> None:
+    fences = list(processes.map(_take_month, [catalog_url] * 4, ["w1", "w2", "w3", "w4"]))
+    assert sorted(fences, key=str) == [1, None, None, None]
+    with filled.write() as tx:
+        later = NOW + timedelta(hours=3)
+        assert catalogs.reports.take_month(tx, "2026-11", by="w5", now=later, until=later) == 2
+        assert not catalogs.reports.settle_month(tx, "2026-11", 1, "too late")
+        assert catalogs.reports.settle_month(tx, "2026-11", 2, "r2")
+        assert catalogs.reports.take_month(tx, "2026-11", by="w6", now=later, until=later) is None

@@ -144,6 +144,7 @@ ELSEWHERE = {
     **dict.fromkeys(("destinations.add_bucket", "destinations.change_keys"), "tests.live.test_cli_bucket"),
     **dict.fromkeys(("snapshots.download", "keys.restore"), "tests.live.test_verify_real"),
     "operators.recover": "tests.test_operators",
+    "reports.build": "tests.test_report_duty",
     "operators.confirm": "its failures are events; what it was given for is one",
     "keys.confirm_with": "it looks at the code, and is keys.confirm_recovery then",
     "move.to": "tests.test_catalog_moving",

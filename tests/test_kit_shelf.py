@@ -218,7 +218,9 @@ def test_the_code_is_proven_on_everything(machine: Machine) -> None:
 
 
 def test_a_wrong_code_proves_nothing(machine: Machine) -> None:
-    for text in (RecoveryCode.generate().text, machine.made.code.text[:-1] + "q", ""):
+    right = machine.made.code.text
+    typo = right[:-1] + ("q" if right[-1] != "q" else "p")
+    for text in (RecoveryCode.generate().text, typo, ""):
         with pytest.raises(KeyAccessError) as caught:
             machine.engine.recovery.verify(text)
         assert caught.value.code == "key.recovery-code"

@@ -87,6 +87,9 @@ def test_a_catalog_from_before_is_bound_once(history: History) -> None:
         with later.catalog.read() as tx:
             adopted = catalogs.events.list_recent(tx, kind=rows.ADOPTED, limit=10)
     assert found.findings == ()
+    (note,) = [part.note for part in found.checked if part.part is Part.ROWS]
+    assert "were bound as they were found (event" in note
+    assert "catalog.adopted by upgrade" in note
     assert [(e.seq, e.actor) for e in adopted] == [(len(every) + 1, "upgrade")]
     with history.open() as again, again.catalog.read() as tx:
         assert len(catalogs.events.list_recent(tx, kind=rows.ADOPTED, limit=10)) == 1

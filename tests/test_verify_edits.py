@@ -61,6 +61,24 @@ def test_every_edit_is_found(history: History) -> None:
     assert _found(engine) == []
 
 
+@pytest.mark.slow
+def test_a_catalog_that_moves_takes_its_bonds_along(
+    history: History, postgres_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same rows have the same hashes on both dialects."""
+    fill(history)
+    url = create_database(postgres_server)
+    history.engine.move.to(url)
+    monkeypatch.setenv("OFFSITEDB_DATABASE_URL", url)
+    with history.open() as moved:
+        assert _found(moved) == []
+        back = str(history.home / "back.sqlite3")
+        moved.move.to(back)
+    monkeypatch.setenv("OFFSITEDB_DATABASE_URL", f"sqlite:///{back}")
+    with history.open() as again:
+        assert _found(again) == []
+
+
 @contextmanager
 def _on_postgres(url: str, history: History, monkeypatch: pytest.MonkeyPatch) -> Iterator[History]:
     monkeypatch.setenv("OFFSITEDB_DATABASE_URL", url)

@@ -72,6 +72,14 @@ class WorkerFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedReport:
+    """A month whose report a worker could not build; it tries again."""
+
+    month: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     connections: tuple[ConnectionFacts, ...] = ()
     workers: tuple[WorkerFacts, ...] = ()
@@ -81,10 +89,9 @@ class Facts:
     """Since when there is something for a worker to do: a schedule, or a job that has not ended."""
     blocked: tuple[str, ...] = ()
     """Names of the connections whose jobs wait for the master key."""
-    checked_at: datetime | None = None
-    """When the catalog was last held against its history."""
     wrong: int = 0
-    """What was found wrong then."""
+    """What was found wrong when the catalog was last held against its history."""
     first_wrong: str = ""
     key_tried_at: datetime | None = None
     """When a job that has not ended was last begun: it may be one that was blocked."""
+    reports: tuple[FailedReport, ...] = ()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from engine.alerts import drift as drifts
-from engine.alerts.facts import ConnectionFacts, Facts
+from engine.alerts.facts import ConnectionFacts, Facts, FailedReport
 from engine.model import Incident, IncidentKind, Wanted
 
 SILENT_S = 60.0
@@ -56,6 +56,7 @@ def evaluate(facts: Facts, now: datetime) -> Judgement:
     for verdict in (_key(facts, now), _workers(facts, now)):
         wanted += verdict.wanted
         undecided |= verdict.undecided
+    wanted += (_report(report) for report in facts.reports)
     return Judgement(tuple(wanted), frozenset(undecided))
 
 
@@ -154,10 +155,16 @@ def _key(facts: Facts, now: datetime) -> Judgement:
     return Judgement(())
 
 
+def _report(report: FailedReport) -> Wanted:
+    said = f"the report of {report.month} could not be built: {report.error}"
+    hint = f"It is tried again every 15 minutes; by hand: `offsitedb report build --month {report.month}`"
+    return _wanted(IncidentKind.REPORT, report.month, f"report of {report.month}", said, hint)
+
+
 def _ledger(facts: Facts) -> Iterator[Wanted]:
-    if facts.wrong and facts.checked_at is not None:
+    if facts.wrong:
         first = f": {facts.first_wrong}" if facts.first_wrong else ""
-        said = f"the ledger does not hold together, seen {_instant(facts.checked_at)}: {facts.wrong} found wrong{first}"
+        said = f"the ledger does not hold together: {facts.wrong} found wrong{first}"
         hint = "`offsitedb verify` names each of them, and what to do"
         yield _wanted(IncidentKind.LEDGER, LEDGER, "ledger", said, hint)
 

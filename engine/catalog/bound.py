@@ -154,6 +154,7 @@ UNBOUND = frozenset(
     {
         *("revision", "events"),  # a number for pollers, and the history itself
         *("job_log", "job_tables", "workers", "slots", "deliveries"),  # how work goes on
+        *("reports", "report_months"),  # each names its sums in the history, and is signed where it lies
         *("sessions", "login_limits", "api_requests"),  # forgotten after a while; logins and their ends are events
     }
 )

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from engine.catalog.failures import MOVED_SAID, MOVED_STATE, damaged, moved, translate
 from engine.errors import CatalogError, ConfigError
 
-KNOWN = ("0001", "0002", "0003", "0004", "0005", "0006")
+KNOWN = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 """Revisions of ``migrations/versions``, oldest first; the last one is what this program works with."""
 
 VERSION_TABLE = "catalog_version"

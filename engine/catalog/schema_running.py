@@ -198,3 +198,42 @@ deliveries = Table(
 """What is told to whom: ``opened``, ``closed``, ``test``. ``next_at`` is empty once it has arrived or was given up."""
 Index("ix_deliveries_next_at", deliveries.c.next_at)
 Index("ix_deliveries_created_at", deliveries.c.created_at)
+
+reports = Table(
+    "reports",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("month", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("begun_at", Instant, nullable=False),
+    Column("built_at", Instant),
+    Column("built_by", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("folder", Text),
+    Column("sha256", Text),
+    Column("line", Text),
+    UniqueConstraint("month", "scope", "revision"),
+)
+"""Monthly reports. ``scope``: ids of connections, or empty for all; ``state``: ``building`` or ``built``.
+
+``folder`` is a path on ``host``, ``line`` the record that lists show, as JSON.
+"""
+Index("ix_reports_built_at", reports.c.built_at)
+
+report_months = Table(
+    "report_months",
+    metadata,
+    Column("month", Text, primary_key=True),
+    Column("attempts", Integer, nullable=False),
+    Column("taken_by", Text, nullable=False),
+    Column("taken_until", Instant, nullable=False),
+    Column("report_id", Text),
+    Column("error", Text),
+    Column("error_code", Text),
+)
+"""The months whose report a worker builds by itself, each once: ``report_id`` says that it is done.
+
+``attempts`` is the fence: a worker that took a month too long ago can settle nothing.
+"""

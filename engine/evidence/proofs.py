@@ -12,7 +12,7 @@ from engine.catalog.drills import ProofLine
 from engine.evidence import sshsig
 from engine.evidence.signer import verify
 
-_AT_ONCE = 200
+_AT_ONCE = 50
 _HEAD, _MIDDLE = '{"receipt":', ',"signature":'
 
 

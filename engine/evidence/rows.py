@@ -26,6 +26,8 @@ CHANGED = "catalog.changed"
 """Rows that were changed without an event of their own: nothing is changed untold."""
 _ADOPTING = frozenset({ADOPTED, REBUILT})
 _AT_ONCE = 1000
+_LONG = {"snapshots": 50, "drills": 50, "restores": 50, "reconciliations": 50}
+"""Rows at once where one may have megabytes: a snapshot with the structure of ten thousand tables."""
 
 
 class RowFindingKind(StrEnum):
@@ -97,7 +99,8 @@ def tell_rest(tx: Tx, clock: Clock, actor: str) -> None:
 def every(tx: Tx, kind: Kind) -> Iterator[tuple[Key, str]]:
     """Key and hash of each row that is there and is evidence, by key. Raises CatalogError."""
     after: Key | None = None
-    while page := tx.tuples(kind.every(after, _AT_ONCE)):
+    at_once = _LONG.get(kind.name, _AT_ONCE)
+    while page := tx.tuples(kind.every(after, at_once)):
         for row in page:
             yield tuple(row[: kind.keys]), kind.digest(row)
         after = tuple(page[-1][: kind.keys])
@@ -110,6 +113,8 @@ class Known:
         self._rows: dict[str, tuple[bytes | None, int]] = {}
         """By label: the row's hash (None: it is not there) and the event that said so last."""
         self._last = 0
+        self.adopted: dict[str, tuple[int, int]] = {}
+        """Rows that were bound as they were found: by the kind of event, how many, and the last event that did so."""
 
     def hear(self, seq: int, kind: str, data: Mapping[str, object]) -> Iterator[RowFinding]:
         """The next event; what does not follow from those before it."""
@@ -122,6 +127,8 @@ class Known:
             before, now = _hash(before_text), _hash(now_text)
             was, last = self._rows.get(label, (None, None))
             fresh = last is None and kind in _ADOPTING
+            if fresh:
+                self.adopted[kind] = (self.adopted.get(kind, (0, 0))[0] + 1, seq)
             if before != was and not fresh:
                 since = "before" if last is None else f"after event {last} and before"
                 detail = f"it was changed {since} event {seq}, and no event tells of that"

@@ -6,6 +6,7 @@ The seed comes in from whoever unsealed it and is never given out again.
 from __future__ import annotations
 
 import base64
+import hashlib
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -59,7 +60,13 @@ def openssh_public(public: str) -> str:
     return f"{sshsig.KEY_TYPE.decode()} {base64.b64encode(wire).decode('ascii')}"
 
 
+def fingerprint(public: str) -> str:
+    """``SHA256:…``: the public key's fingerprint as ``ssh-keygen -l`` shows it. Raises ValueError."""
+    digest = hashlib.sha256(sshsig.wire_key(public_bytes(public))).digest()
+    return f"SHA256:{base64.b64encode(digest).decode('ascii').rstrip('=')}"
+
+
 def allowed_signers(public: str) -> str:
-    """The line for ``ssh-keygen -Y verify -f``, limited to our three namespaces. Raises FormatError."""
-    namespaces = ",".join((sshsig.RECEIPT, sshsig.MANIFEST, sshsig.HEAD))
+    """The line for ``ssh-keygen -Y verify -f``, limited to our namespaces. Raises FormatError."""
+    namespaces = ",".join((sshsig.RECEIPT, sshsig.MANIFEST, sshsig.HEAD, sshsig.REPORT))
     return f'{PRINCIPAL} namespaces="{namespaces}" {openssh_public(public)}\n'

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 RECEIPT = "offsitedb-receipt"
 MANIFEST = "offsitedb-manifest"
 HEAD = "offsitedb-head"
+REPORT = "offsitedb-report"
 """Namespaces: a signature over one kind of document never passes for another."""
 
 KEY_TYPE = b"ssh-ed25519"

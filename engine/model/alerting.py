@@ -22,6 +22,8 @@ class IncidentKind(StrEnum):
     """No worker lives although there is work, or one fell silent without signing off."""
     DRIFT = "drift"
     """A proven snapshot lost tables, or more rows of one than the limit, against the one before."""
+    REPORT = "report"
+    """A month's report could not be built."""
     LEDGER = "ledger"
     """The catalog is not what its signed history says."""
 

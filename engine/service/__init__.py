@@ -44,6 +44,7 @@ from engine.service.posture import PostureFacet
 from engine.service.reconcile import ReconcileFacet
 from engine.service.recovery import Machine, RecoveryPlace, recover, recoverable
 from engine.service.recoverykit import RecoveryFacet
+from engine.service.reports import ReportsFacet
 from engine.service.requests import RequestsFacet
 from engine.service.restores import RestoresFacet
 from engine.service.retention import RetentionFacet
@@ -105,6 +106,7 @@ class Engine:
         self.reconcile = ReconcileFacet(self)
         self.recovery = RecoveryFacet(self)
         self.apikeys = ApiKeysFacet(self)
+        self.reports = ReportsFacet(self)
         self.requests = RequestsFacet(self)
         self.worker = WorkerFacet(self)
         self.workers = WorkersFacet(self)
@@ -204,7 +206,7 @@ class Engine:
     @property
     def duties(self) -> tuple[Duty, ...]:
         """What a worker does by itself, beside the jobs."""
-        by_facets = (self.retention, self.reconcile, self.keys, self.recovery, self.verify)
+        by_facets = (self.retention, self.reconcile, self.keys, self.recovery, self.reports, self.verify)
         return (Scheduler(self).duty, *(facet.duty() for facet in by_facets), *self.alerts.duties())
 
     @property

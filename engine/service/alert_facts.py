@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from engine import catalog as catalogs
-from engine.alerts.facts import ConnectionFacts, DriftFacts, Facts, FailedJob, WorkerFacts
+from engine.alerts.facts import ConnectionFacts, DriftFacts, Facts, FailedJob, FailedReport, WorkerFacts
 from engine.alerts.rules import drift_subject
 from engine.catalog import Tx
 from engine.catalog.alert_facts import EndedJob
@@ -61,10 +61,14 @@ class Gatherer:
             last_heard_at=catalogs.alert_facts.last_heard(tx),
             work_since=catalogs.alert_facts.work_since(tx),
             blocked=tuple(catalogs.alert_facts.blocked(tx)),
-            checked_at=checked[0].at if checked else None,
             wrong=int(checked[0].data.get("wrong") or 0) if checked else 0,
             first_wrong=str(checked[0].data.get("first") or "") if checked else "",
             key_tried_at=catalogs.alert_facts.last_begun(tx),
+            reports=tuple(
+                FailedReport(month.month, month.error)
+                for month in catalogs.reports.list_open_months(tx)
+                if month.error is not None
+            ),
         )
 
     def freshness(self, tx: Tx) -> tuple[ConnectionFacts, ...]:

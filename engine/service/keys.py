@@ -183,8 +183,8 @@ class KeysFacet:
         Raises KeyAccessError.
         """
         keys = self.open()
-        wanted = keys.master.epoch if epoch is None else epoch
-        master = next((one for one in (keys.master, *keys.epochs.at_hand()) if one.epoch == wanted), None)
+        held = (keys.master, *keys.epochs.at_hand())
+        master = next((m for m in held if epoch in (None, m.epoch)), None)
         if master is None:
             raise KeyAccessError("key.missing", f"this host's keyring holds no epoch {epoch} of the master key")
         with self._engine.catalog.write() as tx:

@@ -24,6 +24,12 @@ def refuse(why: OffsiteError) -> None:
     _refusal = why
 
 
+def may_write() -> None:
+    """Raise what :func:`refuse` was given, if it was."""
+    if _refusal is not None:
+        raise type(_refusal)(_refusal.code, _refusal.message)
+
+
 @contextmanager
 def new_file(path: Path, *, force: bool) -> Iterator[BinaryIO]:
     """Write to the file in the block; it is at ``path`` (mode 0600) if the block ended well, else there is nothing.
@@ -31,8 +37,7 @@ def new_file(path: Path, *, force: bool) -> Iterator[BinaryIO]:
     What is there is replaced with ``force`` only. Raises ConfigError ``config.file-exists``, ``config.file``, and what
     :func:`refuse` was given.
     """
-    if _refusal is not None:
-        raise type(_refusal)(_refusal.code, _refusal.message)
+    may_write()
     if not force and os.path.lexists(path):
         raise _exists(path)
     beside = path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}.partial")

@@ -112,7 +112,8 @@ class VerifyFacet:
                 "first": f"{found.findings[0].subject}: {found.findings[0].text}"[:300] if found.findings else None,
             }
             with acting_as(WORKER), engine.catalog.write() as tx:
-                chain.append_event(tx, engine.clock, actor=engine.actor, kind=CHECKED, subject="catalog", data=data)
+                if self._due(tx):  # no other worker was faster
+                    chain.append_event(tx, engine.clock, actor=engine.actor, kind=CHECKED, subject="catalog", data=data)
         with engine.catalog.read() as tx:
             unsigned = self._unsigned(tx)
         if unsigned:
@@ -308,6 +309,9 @@ class _Run:
                 part.look()
                 if one is not None:
                     self._row(tx, part, one)
+            part.note = "; ".join(
+                f"{n:,} were bound as they were found{_event_words(tx, seq)}" for n, seq in self._known.adopted.values()
+            )
 
     def receipts(self, tx: Tx) -> None:
         with self.part(Part.RECEIPTS) as part:

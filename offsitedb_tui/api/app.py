@@ -19,6 +19,7 @@ from offsitedb_tui.api.browser import BrowserRoutes, Operators
 from offsitedb_tui.api.checkpoint import CheckpointRoutes
 from offsitedb_tui.api.http import Guard, JsonAnswer, Refused, call
 from offsitedb_tui.api.limits import RequestLimit
+from offsitedb_tui.api.report_pages import ReportRoutes
 from offsitedb_tui.api.waiting import Waiting
 
 
@@ -35,6 +36,7 @@ def make_api(engine: Engine, operators: Operators | None, *, secure: bool) -> Ap
     waiting, tally = Waiting(engine), metrics.Tally()
     checkpoints = CheckpointRoutes(engine, waiting, RequestLimit(engine.settings.api.requests_per_minute, engine.clock))
     browser = BrowserRoutes(engine, operators)
+    reports = ReportRoutes(engine, browser)
     document = openapi.document()
 
     async def health(request: Request) -> Response:
@@ -69,6 +71,8 @@ def make_api(engine: Engine, operators: Operators | None, *, secure: bool) -> Ap
         Route("/logout", browser.logout, methods=["POST"]),
         Route("/receipts", browser.receipts, methods=["GET"]),
         Route("/receipts/{id}", browser.receipt, methods=["GET"]),
+        Route("/reports", reports.reports, methods=["GET"]),
+        Route("/reports/{id}/{name}", reports.file, methods=["GET"]),
     ]
     router = Router(routes, redirect_slashes=False, lifespan=lambda _app: _looking(waiting))
     return Api(Guard(router, secure=secure, count=tally.count), waiting)

@@ -67,9 +67,9 @@ class BrowserRoutes:
         """The form, and what is sent with it."""
         operators = self._operators
         if operators is None or not await call(operators.any_exist):
-            return _html(pages.login_page(operators=False))
+            return html_answer(pages.login_page(operators=False))
         if request.method != "POST":
-            return _html(pages.login_page(operators=True))
+            return html_answer(pages.login_page(operators=True))
         _demand_own_page(request)
         sent = await _form(request)
         name, password = sent.get("name", ""), sent.get("password", "")
@@ -79,7 +79,7 @@ class BrowserRoutes:
         except AccessDenied as e:
             status = status_of(e)
             said = sentence(problem(e))
-            answer = _html(pages.login_page(operators=True, message=said, name=name[:100]), status)
+            answer = html_answer(pages.login_page(operators=True, message=said, name=name[:100]), status)
             if status == 429:
                 answer.headers["retry-after"] = str(e.context.get("wait_s", 5))
             return answer
@@ -98,32 +98,32 @@ class BrowserRoutes:
 
     async def receipts(self, request: Request) -> Response:
         """The newest drills, of one connection with ``?connection=NAME``."""
-        principal = await self._principal(request)
+        principal = await self.principal(request)
         if principal is None:
-            return _to_login()
+            return to_login()
         connection = request.query_params.get("connection") or None
         try:
             drills = await call(self._drills, principal, connection)
         except ConfigError as e:
-            return _html(pages.refused_page("Receipts", e.message), status_of(e))
+            return html_answer(pages.refused_page("Receipts", e.message), status_of(e))
         who = principal.actor.partition(":")[2] or principal.actor
         page = pages.receipts_page(who, drills[:SHOWN], connection=connection, more=len(drills) > SHOWN)
-        return _html(page)
+        return html_answer(page)
 
     async def receipt(self, request: Request) -> Response:
         """One signed document, exactly as it was signed, to be saved."""
-        principal = await self._principal(request)
+        principal = await self.principal(request)
         if principal is None:
-            return _to_login()
+            return to_login()
         drill_id = request.path_params["id"]
         try:
             found = await call(self._receipt, principal, drill_id)
         except ConfigError as e:
-            return _html(pages.refused_page("Receipt", e.message), status_of(e))
+            return html_answer(pages.refused_page("Receipt", e.message), status_of(e))
         headers = {"content-disposition": f'attachment; filename="receipt-{drill_id}.json"'}
         return Response(found, media_type="application/json", headers=headers)
 
-    async def _principal(self, request: Request) -> Principal | None:
+    async def principal(self, request: Request) -> Principal | None:
         """Who is logged in; None: nobody."""
         token = _token(request)
         if token is None or self._operators is None:
@@ -194,11 +194,11 @@ def _forget(answer: Response) -> None:
     answer.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="strict")
 
 
-def _to_login() -> Response:
+def to_login() -> Response:
     return RedirectResponse("/login", 303)
 
 
-def _html(page: str, status: int = 200) -> Response:
+def html_answer(page: str, status: int = 200) -> Response:
     # a page without a referrer would send its forms with the origin "null"
     headers = {"content-security-policy": _POLICY, "referrer-policy": "same-origin"}
     return Response(page, status, headers, media_type="text/html")

@@ -6,6 +6,7 @@ import html
 from collections.abc import Iterable, Sequence
 
 from engine.model import Verdict
+from engine.model.report import ReportLine
 from engine.model.watch import DrillLine
 from screens.present import human_seconds, visible
 
@@ -24,6 +25,8 @@ button { font: inherit; padding: .35rem 1rem; }
 .bad { color: #b3261e; } .good { color: #1b7f3b; } .dim { opacity: .7; }
 @media (prefers-color-scheme: dark) { .bad { color: #ff8a80; } .good { color: #7bd88f; } }
 """
+_TO_RECEIPTS = '<p><a href="/receipts">Receipts</a></p>'
+_TO_REPORTS = '<p><a href="/reports">Monthly reports</a></p>'
 _NO_OPERATOR = "There is no operator yet. Add one on the server:"
 ADD_OPERATOR = "offsitedb operator add NAME --role admin"
 
@@ -55,6 +58,7 @@ def login_page(*, operators: bool, message: str = "", name: str = "") -> str:
 def receipts_page(who: str, drills: Sequence[DrillLine], *, connection: str | None, more: bool) -> str:
     """The newest receipts, each a link to the signed document."""
     about = f'<p>Of <b>{text(connection)}</b> · <a href="/receipts">all connections</a></p>' if connection else ""
+    about = _TO_REPORTS + about
     if not drills:
         return _page("Receipts", [about, "<p>There is no receipt yet. A drill makes one.</p>"], who)
     head = "".join(
@@ -68,6 +72,39 @@ def receipts_page(who: str, drills: Sequence[DrillLine], *, connection: str | No
     )
     return _page(
         "Receipts", [about, f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>", cut, told], who
+    )
+
+
+def reports_page(who: str, lines: Sequence[ReportLine]) -> str:
+    """The monthly reports, each to be read here and to be saved."""
+    if not lines:
+        said = "There is no report yet. A worker builds last month's when the month is over."
+        return _page("Monthly reports", [_TO_RECEIPTS, f"<p>{said}</p>"], who)
+    titles = ("Month", "About", "Snapshots", "Proven", "Not proven", "Days missing", "Built (UTC)", "")
+    head = "".join(f"<th>{title}</th>" for title in titles)
+    rows = "".join(_report_row(line) for line in lines)
+    told = (
+        '<p class="dim">A report is a signed folder of files: <code>offsitedb report export</code> writes all of it, '
+        "<code>offsitedb report verify</code> checks it; its last chapter says how to do without either.</p>"
+    )
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return _page("Monthly reports", [_TO_RECEIPTS, table, told], who)
+
+
+def _report_row(line: ReportLine) -> str:
+    about = "all connections" if line.scope.everything else ", ".join(line.scope.connections)
+    revision = f'<br><span class="dim">revision {line.revision}</span>' if line.revision > 1 else ""
+    counts = ((line.made, ""), (line.proven, "good"), (line.failed, "bad"), (line.gaps, "bad"))
+    numbers = "".join(f'<td class="number"><span class="{kind if n else ""}">{n:,}</span></td>' for n, kind in counts)
+    place = f'<span class="dim">on {text(line.host)}</span>'
+    if line.folder is not None:
+        place = f'<a href="/reports/{text(line.id)}/report.html">read</a>' + "".join(
+            f' · <a href="/reports/{text(line.id)}/report.{form}" download>{form}</a>'
+            for form in ("pdf", "txt", "json")
+        )
+    return (
+        f"<tr><td><b>{text(line.month)}</b>{revision}</td><td>{text(about)}</td>{numbers}"
+        f"<td>{line.built_at:%Y-%m-%d %H:%M}</td><td>{place}</td></tr>"
     )
 
 

@@ -60,10 +60,12 @@ def _show(found: Verification, talk: Talk, *, manifests: bool) -> None:
     if more > 0:
         talk.show(f"  and {more:,} more")
     if found.signed_at is not None:
-        tail = f"; {found.unsigned:,} events since are not signed yet" if found.unsigned > 0 else ""
-        talk.show(f"signed up to event {found.signed_seq:,} on {found.signed_at:%Y-%m-%d %H:%M} UTC{tail}")
-    verdict = "the catalog holds" if found.holds else f"error: {found.wrong:,} things do not hold  [catalog.altered]"
-    talk.show(f"{verdict} ({human_seconds(found.took_s)})") if found.holds else talk.say(verdict)
+        of = f" of {found.events:,}" if found.unsigned > 0 else ""
+        talk.show(f"signed up to event {found.signed_seq:,}{of}, on {found.signed_at:%Y-%m-%d %H:%M} UTC")
+    if found.holds:
+        talk.show(f"the catalog holds ({human_seconds(found.took_s)})")
+    else:
+        talk.say(f"error: the catalog does not hold: {found.wrong:,} found wrong  [catalog.altered]")
 
 
 class _Progress:

@@ -189,6 +189,14 @@ def test_the_kit_restores_it_with_nothing_of_ours(
     proof = shop.program.run("recovery", "verify", "--json", stdin=code).document()
     assert [step["name"] for step in proof["steps"]] == ["catalog", "kit at here", "newest snapshot at here"]
     assert proof["verified"]
+    shown = shop.program.call("recovery", "show", "--json").document()
+    assert shown["verified_at"] >= proof["at"]
+    assert not shown["overdue"]
+    assert [kit["state"] for kit in shown["kits"]] == ["current"]
+    refused = shop.program.call("recovery", "verify", "--json", stdin=code[:-1] + ("q" if code[-1] != "q" else "p"))
+    assert refused.error(12)["code"] == "key.recovery-code"
+    assert code[:-1] not in refused.out + refused.err
+    assert shop.program.call("recovery", "kit", "--destination", "nowhere", "--json").error(2)
 
 
 def test_drift(shop: Shop, snapshot: str) -> None:

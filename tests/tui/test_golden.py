@@ -23,6 +23,7 @@ SCENES: dict[str, tuple[str, ...]] = {
     "drill": ("4",),
     "reports": ("5",),
     "receipt": ("5", "enter"),
+    "months": ("5", "m"),
     "settings": ("6",),
     "help": ("question_mark",),
 }
@@ -38,11 +39,14 @@ def test_screen(history: History, name: str, size: tuple[int, int]) -> None:
     if name == "proving":
         history.engine.checks.add("prod-api", "enough-orders", "SELECT count(*) FROM public.orders", ">=1000000")
         history.engine.checks.add("prod-api", "no-orphans", "SELECT count(*) FROM auth.users WHERE id IS NULL", "0")
+    if name == "months":
+        history.engine.reports.build("2026-11")
     shown: list[str] = []
 
     async def scene() -> None:
         async with console(history, size) as pilot:
             for key in SCENES[name]:
+                await settled(pilot)
                 await pilot.press(key)
             await settled(pilot)
             shown.append(screen_text(pilot))

@@ -1,0 +1,106 @@
+"""What the report and its bundle say in whole sentences, worded once."""
+
+from __future__ import annotations
+
+from engine.evidence import sshsig
+from engine.evidence.signer import PRINCIPAL
+
+CIPHER = (
+    "AES-256-GCM: a snapshot is sealed before anything of it leaves the host, with a key of its own that only the"
+    " installation's key and its recovery code open"
+)
+
+COMMANDS = (
+    "sha256sum -c SHA256SUMS",
+    f"ssh-keygen -Y verify -f allowed_signers -I {PRINCIPAL} -n {sshsig.REPORT} -s SHA256SUMS.sig < SHA256SUMS",
+)
+"""What checks a bundle without our software, in its folder."""
+
+CRITERIA = (
+    ("A1.2", "Data back-up processes and recovery infrastructure are in place and watched", "Summary; retention proof"),
+    ("A1.3", "Recovery procedures are tested", "Tested restore times; evidence of each snapshot"),
+    ("C1.1", "Confidential information is identified and protected", "Controls: encryption; retention proof"),
+    ("CC6.1", "Access to protected information is restricted", "Controls: keys and changes of access"),
+    ("CC7.2", "Anomalies are noticed and judged", "Summary: exceptions and who acknowledged them"),
+)
+"""Orientation only; no claim that a criterion is met."""
+
+NOT_PROVEN = (
+    "The signature does not prove that this is the only history there was: whoever holds the signing key could have"
+    " written another one before the first copy left the host. Keep each month's bundle where they cannot reach it.",
+    "The signature does not prove when the report was made: the times are those of the host's own clock.",
+    "The signature does not prove that the key belongs to whom you think: compare its fingerprint with one that you"
+    " were given in another way.",
+    "A receipt proves that what was captured came back equal; it does not prove that the source held what it should"
+    " have held.",
+    "What is neither in a receipt nor in the history (policies, targets, listings of destinations, and the months"
+    " before this one in the chart) is as the installation's catalog said when the report was built.",
+)
+
+VERIFY = """\
+HOW TO CHECK THIS REPORT
+========================
+
+You need no software of ours: coreutils and OpenSSH (8.2 or newer) do it. In this folder run
+
+    {sums}
+
+Every line has to say OK. Then run
+
+    {signature}
+
+It has to say: Good "{namespace}" signature for {principal} with ED25519 key {fingerprint}
+
+WHAT THIS PROVES
+
+The first command: that every file named in SHA256SUMS is as it was when the report was built. The second: that whoever
+holds the signing key signed exactly this SHA256SUMS. The key is in allowed_signers. Compare its fingerprint
+
+    {fingerprint}
+
+with one that you were given in another way, or with the reports of earlier months: a stranger could have made a folder
+like this one with a key of his own.
+
+WHAT IS IN HERE
+
+    report.pdf  report.html  report.txt    the report, to be read
+    report.json                            the same report as data; the others are made from it
+    receipts/ID.json                       the signed receipt of every drill of the month (and of the one that proves
+                                           the newest snapshot before it): every table, expected and restored
+    events.jsonl                           the history, one event a line: each names the hash of the one before it.
+                                           Of what concerns other databases there are hashes only
+    head.txt                               the end of that history, signed
+
+Whoever wants to count for himself: the figures of report.json follow from receipts/ and events.jsonl. With our
+software installed, and neither catalog nor key, this does it all:
+
+    offsitedb report verify .
+
+WHAT IT DOES NOT PROVE
+
+{not_proven}
+"""
+
+
+def verify_text(fingerprint: str) -> str:
+    """``VERIFY.txt``."""
+    return VERIFY.format(
+        sums=COMMANDS[0],
+        signature=COMMANDS[1],
+        namespace=sshsig.REPORT,
+        principal=PRINCIPAL,
+        fingerprint=fingerprint,
+        not_proven="\n\n".join(f"* {_wrapped(sentence)}" for sentence in NOT_PROVEN),
+    )
+
+
+def _wrapped(text: str, width: int = 116) -> str:
+    """Lines of at most ``width`` characters, those after the first indented under a bullet."""
+    lines, line = list[str](), ""
+    for word in text.split(" "):
+        if line and len(line) + 1 + len(word) > width:
+            lines.append(line)
+            line = word
+        else:
+            line = f"{line} {word}".strip()
+    return "\n  ".join([*lines, line])
