@@ -450,7 +450,7 @@ def test_every_epoch_of_the_master_key_comes_back(bare: Lost, tmp_path: Path) ->
             assert engine.snapshots.verify(_artifact(key)).plaintext_bytes
         assert engine.keys.rotate().epoch == 3  # a full installation: it rotates, and what was sealed still opens
         assert engine.snapshots.verify(_artifact(bare.laid[0])).plaintext_bytes
-        assert engine.connections.show("shop")
+        assert engine.connections.show("shop").sslmode == "verify-full"
         assert engine.verify.check_all().findings == ()
 
 
