@@ -71,7 +71,7 @@ STEPS: list[Step] = [
     (
         "destinations.add_folder",
         lambda h: h.engine.destinations.add_folder("there", h.home / "there"),
-        ["destination.added"],
+        ["destination.added", "recovery.kit-written"],
     ),
     ("destinations.test", lambda h: h.engine.destinations.test("there"), ["destination.tested"]),
     ("destinations.remove", lambda h: h.engine.destinations.remove("there"), ["destination.removed"]),
@@ -153,12 +153,17 @@ ELSEWHERE = {
     "operators.confirm": "its failures are events; what it was given for is one",
     "keys.confirm_with": "it looks at the code, and is keys.confirm_recovery then",
     "move.to": "tests.test_catalog_moving",
+    "keys.rotate": "tests.test_rotation",
+    **dict.fromkeys(("recovery.kit", "recovery.verify"), "tests.test_kit_shelf"),
     "restores.start": "a worker tells what came of it: tests.live.test_restore_verb",
 }
 """They need servers, a bucket or a worker."""
 
 SILENT = {
-    **dict.fromkeys(("jobs.checkpoint", "jobs.drill"), "they queue a job; who asked is bound when it has ended"),
+    "restores.make_database": "it changes a server of the user's and nothing here",
+    **dict.fromkeys(
+        ("jobs.checkpoint", "jobs.drill", "jobs.drill_all"), "they queue a job; who asked is bound when it has ended"
+    ),
     **dict.fromkeys(("connections.preflight", "connections.try_out", "restores.plan"), "they look and keep nothing"),
     **dict.fromkeys(("snapshots.verify", "verify.check_all", "posture.look", "posture.report"), "they read"),
     "alerts.test": "a delivery, which is no evidence",
