@@ -254,6 +254,9 @@ class SnapshotTaker:
             structure=sealed.structure,
             dump_sandbox=dump.sandbox_for(source.conninfo).facts.sandbox,
             system_identifier=facts.system_identifier,
+            tag=context.job.tag,
+            counts=sealed.counts,
+            tables_captured=len(inventory.tables),
             powers=facts.powers,
         )
         blob = seal_blob(

@@ -20,10 +20,12 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from engine.errors import AccessDenied, ConfigError, OffsiteError
+from engine.keys.door import KeyStore
 from engine.model import Role
+from engine.model.recovery import Recovered
 from engine.model.views import JobView
 from engine.model.watch import Overview
-from engine.service import Engine, Initialised
+from engine.service import CancelToken, Engine, Initialised, RecoveryPlace
 from engine.service.access import require
 from offsitedb_tui import entrance, palette, theme
 from offsitedb_tui.gate import Gate
@@ -88,6 +90,7 @@ class ConsoleApp(App[None]):
         open_engine: Callable[[], Engine],
         make: Callable[[], Initialised] = Engine.initialise,
         *,
+        key_store: KeyStore | None = None,
         theme_name: str | None = None,
         ascii_only: bool | None = None,
     ) -> None:
@@ -96,6 +99,8 @@ class ConsoleApp(App[None]):
         super().__init__(driver_class=QuietDriver, ansi_color=True if without_colour else None)
         self._open_engine = open_engine
         self._make = make
+        self._key_store = key_store
+        """Holds the key of a recovered installation instead of the OS keyring."""
         self._opened: Engine | None = None
         self._overview: Overview | None = None
         self._poller: Poller | None = None
@@ -140,9 +145,17 @@ class ConsoleApp(App[None]):
 
     def initialise(self) -> Initialised:
         made = self._make()
+        self._open_made()
+        return made
+
+    def recover(self, place: RecoveryPlace, code: str, catalog_id: str | None, cancel: CancelToken) -> Recovered:
+        found = Engine.recover(place, code, catalog_id=catalog_id, key_store=self._key_store, cancel=cancel)
+        self._open_made()
+        return found
+
+    def _open_made(self) -> None:
         self._opened = self._open_engine()
         self.call_from_thread(self._start_poller)
-        return made
 
     def start_worker(self) -> str:
         require(self.engine.principal, Role.OPERATOR, "start_worker")

@@ -31,6 +31,7 @@ from offsitedb_tui.verbs import (
     postgres,
     posture,
     receipt,
+    recover,
     recovery,
     report,
     restore,
@@ -67,6 +68,7 @@ app.add_typer(operator.app, name="operator")
 app.add_typer(apikey.app, name="apikey")
 app.add_typer(catalog.app, name="catalog")
 app.command("init")(init.init)
+app.command("recover")(recover.recover)
 app.command("checkpoint")(drill.checkpoint)
 app.command("drill")(drill.drill)
 app.command("ledger")(drill.ledger)

@@ -6,10 +6,12 @@ Without a running worker the job is run here, in this process, for as long as it
 
 from __future__ import annotations
 
+import queue
 import signal
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import FrameType, TracebackType
 
@@ -35,7 +37,8 @@ def follow(
     An interrupt ends the waiting; with ``interrupt_cancels`` it cancels the job, whose end is waited for.
     """
     line = _Line()
-    with _Substitute(engine, job.id, talk) as substitute, line:
+    with _Substitute(engine, talk) as substitute, line:
+        substitute.take(job.id)
         try:
             with _Interrupt() as interrupt:
                 return _follow(engine, job, line, substitute, timeout_s, interrupt)
@@ -48,6 +51,40 @@ def follow(
                 with _Interrupt() as interrupt:
                     return _follow(engine, job, line, substitute, CANCEL_WITHIN_S, interrupt)
             talk.say(_what_becomes_of_it(job, without_worker=substitute.active))
+            raise
+
+
+def follow_all(
+    engine: Engine,
+    jobs: Iterable[JobView],
+    talk: Talk,
+    ended: Callable[[JobView], None],
+    *,
+    interrupt_cancels: bool = False,
+) -> None:
+    """Follow jobs to their ends, one after the other, as ``jobs`` gives them; ``ended`` hears of each.
+
+    An interrupt ends the waiting; with ``interrupt_cancels`` it cancels the job that is followed.
+    """
+    line, now = _Line(), None
+    with _Substitute(engine, talk) as substitute, line:
+        try:
+            with _Interrupt() as interrupt:
+                for now in jobs:
+                    substitute.take(now.id)
+                    done = _follow(engine, now, line, substitute, None, interrupt)
+                    line.clear()
+                    ended(done)
+        except KeyboardInterrupt:
+            line.clear()
+            if now is not None and interrupt_cancels:
+                talk.say("cancelling: it ends in a moment")
+                with suppress(ConfigError):  # it has ended meanwhile
+                    engine.jobs.cancel(now.id)
+                with _Interrupt() as interrupt:
+                    _follow(engine, now, line, substitute, CANCEL_WITHIN_S, interrupt)
+            elif now is not None:
+                talk.say(_what_becomes_of_it(now, without_worker=substitute.active))
             raise
 
 
@@ -186,12 +223,12 @@ def describe(job: JobView) -> str:
 class _Substitute:
     """A worker of our own for as long as there is no other: at the start, or when the one there was has gone.
 
-    Another `--wait` counts as a worker while it lasts, but runs its own job only; so this looks again and again.
+    Another `--wait` counts as a worker while it lasts, but runs its own jobs only; so this looks again and again.
     """
 
-    def __init__(self, engine: Engine, job_id: str, talk: Talk) -> None:
+    def __init__(self, engine: Engine, talk: Talk) -> None:
         self._engine = engine
-        self._job_id = job_id
+        self._jobs: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._talk = talk
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
@@ -222,10 +259,19 @@ class _Substitute:
         self._thread = threading.Thread(target=self._run, name="job", daemon=True)
         self._thread.start()
 
+    def take(self, job_id: str) -> None:
+        """A job to be run here, unless somebody else does."""
+        self._jobs.put(job_id)
+
     def _run(self) -> None:
         while not self._stop.is_set():
+            with suppress(queue.Empty):
+                self._run_job(self._jobs.get(timeout=POLL_S))
+
+    def _run_job(self, job_id: str) -> None:
+        while not self._stop.is_set():
             try:
-                if self._engine.worker.run(self._job_id) is not None:
+                if self._engine.worker.run(job_id) is not None or self._engine.jobs.get(job_id).state.ended:
                     return
             except OffsiteError:
                 return  # the job's row says what happened; the follower reads it

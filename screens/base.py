@@ -21,8 +21,9 @@ from textual.widget import Widget
 from textual.widgets import Footer
 
 from engine.errors import OffsiteError
+from engine.model.recovery import Recovered
 from engine.model.watch import Overview
-from engine.service import CancelToken, Engine, Initialised
+from engine.service import CancelToken, Engine, Initialised, RecoveryPlace
 from screens import present
 from screens.calls import Calls
 from screens.messages import Answered
@@ -56,6 +57,9 @@ class Console(Protocol):
 
     def initialise(self) -> Initialised:
         """Make the installation and open it."""
+
+    def recover(self, place: RecoveryPlace, code: str, catalog_id: str | None, cancel: CancelToken) -> Recovered:
+        """Rebuild a lost installation and open it."""
 
     def start_worker(self) -> str:
         """Start a worker for this session; what was started, in words."""

@@ -16,10 +16,13 @@ from textual.widgets import Input
 from engine.errors import ConfigError, OffsiteError
 from engine.model.views import JobView
 from engine.service import CancelToken, Engine, Initialised
+from screens import present_recovery
 from screens import walk_words as words
 from screens.base import Page
 from screens.forms.connection import AddConnection
 from screens.forms.destination import AddDestination
+from screens.forms.recover import RecoverInstallation
+from screens.forms.text import TextSheet
 from screens.phrase import Phrase, Tone
 from screens.walk_words import Step
 from screens.widgets.bar import Bar, confirm
@@ -41,6 +44,7 @@ class WalkPage(Page):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "go_on", "go on", id="walk.go-on", tooltip="The next step"),
         Binding("l", "later", "later", id="walk.later", tooltip="Leave this step for later"),
+        Binding("r", "recover", "recover", id="walk.recover", tooltip="The old machine is lost: rebuild it here"),
         Binding("escape", "code", "the code again", id="walk.code", tooltip="Show the recovery code once more"),
         Binding("escape", "back", "back", show=False, id="walk.back", tooltip="One screen back, or stop what runs"),
     ]
@@ -145,7 +149,7 @@ class WalkPage(Page):
         return overview is not None and overview.workers_alive > 0
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        if action == "later" and self._step is Step.KEY:
+        if (action == "later" and self._step is Step.KEY) or (action == "recover" and self._step is not Step.KEY):
             return False
         if (action == "code" and not self._asked) or (action == "copy" and self.copyable() is None):
             return False
@@ -190,6 +194,19 @@ class WalkPage(Page):
 
         self.notice(*words.WITHOUT_CONFIRMING)
         self.ask(confirm("Go on without confirming?", "later", agreed, refused))
+
+    def action_recover(self) -> None:
+        form = RecoverInstallation()
+
+        def recovered(_name: str | None) -> None:
+            if form.found is None:
+                return
+            self._step = Step.CHECKPOINT
+            about = ("It is in the history, too: `offsitedb ledger`, `offsitedb schedule show`.",)
+            said = ("what was found", about, present_recovery.text(form.found))
+            self.app.push_screen(TextSheet("Recovered", said), lambda _: self._leave())
+
+        self.app.push_screen(form, recovered)
 
     def action_code(self) -> None:
         self._asked = ()

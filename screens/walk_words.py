@@ -71,6 +71,7 @@ def welcome(keyring: str | OffsiteError | None) -> tuple[Phrase, ...]:
         *_keyring_lines(keyring),
         _BLANK,
         Phrase("enter begins. ", Tone.STRONG) + _dim("Nothing was changed yet; q leaves."),
+        Phrase("r", Tone.STRONG) + _dim(" the old machine is lost: recover it from its destination."),
     )
 
 

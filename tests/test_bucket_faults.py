@@ -27,7 +27,7 @@ from engine.storage.s3.policy import prune_policy, worker_policy
 from tests.contract.backends import content, upload
 from tests.contract.test_storage_contract import refused
 from tests.fixtures.ceph import Ceph
-from tests.fixtures.installation import wait_until
+from tests.fixtures.installation import unhurried, wait_until
 
 pytestmark = pytest.mark.slow
 IMPATIENT = Timeouts(connect_s=2, read_s=1)
@@ -176,7 +176,7 @@ def test_a_hung_server_is_a_timeout_within_its_limits(ceph: Ceph, bucket: str, d
     with ceph.frozen_disk(), pytest.raises(StoreError) as caught:
         go_on()
     assert caught.value.code == "store.timeout", f"{caught.value}: {caught.value.__cause__!r}"
-    assert time.monotonic() - started < 25
+    assert time.monotonic() - started < unhurried(25)
     patient = ceph.storage(bucket)
     with refused("store.missing"):
         patient.stat("v1/hung")
@@ -192,7 +192,7 @@ def test_a_cancelled_upload_does_not_wait_for_a_hung_server(ceph: Ceph, bucket: 
         started = time.monotonic()
         with pytest.raises(Cancelled):
             begun.write(data * 3)
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < unhurried(2)
     begun.abort()
     assert ceph.content(bucket) == set()
 
@@ -231,7 +231,7 @@ def test_a_deaf_line_is_a_timeout(ceph: Ceph, bucket: str) -> None:
         started = time.monotonic()
         with refused("store.timeout"):
             storage.stat("v1/x")
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < unhurried(10)
 
 
 def test_a_download_that_is_cancelled_or_left_ends_at_once(ceph: Ceph, bucket: str, data: bytes) -> None:
@@ -245,7 +245,7 @@ def test_a_download_that_is_cancelled_or_left_ends_at_once(ceph: Ceph, bucket: s
         started = time.monotonic()
         with pytest.raises(Cancelled):
             next(reading)
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < unhurried(2)
     leaving = iter(storage.read("v1/left", cancel=CancelToken()))
     next(leaving)
     assert isinstance(leaving, Iterator)

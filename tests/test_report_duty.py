@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -164,6 +166,18 @@ def test_one_that_cannot_be_built_is_an_incident_until_it_is(month: Month) -> No
     assert [(m, n) for m, n, _ in built(month)] == [("2026-11", 1)]
     engine.alerts.check()
     assert [i for i in engine.alerts.incidents() if i.kind is IncidentKind.REPORT] == []
+
+
+def test_what_a_killed_build_left_goes_with_a_later_one(month: Month) -> None:
+    reports = month.engine.paths.reports
+    reports.mkdir()
+    for name, age in (("old", 2 * 86400), ("young", 60)):
+        left = reports / f".{name}.building"
+        left.mkdir()
+        (left / "report.json").write_text("{}")
+        os.utime(left, (time.time() - age,) * 2)
+    month.build()
+    assert sorted(p.name for p in reports.iterdir()) == [".young.building", "2026-11"]
 
 
 def test_where_nothing_is_protected_nothing_is_built(tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ def test_a_rotation(host: Host) -> None:
     assert event is not None
     assert head is not None
     assert (event.kind, event.subject, head.seq) == ("key.rotated", done.to_kid, event.seq)
-    assert event.data == {
+    assert event.told == {
         "from": done.from_kid,
         "to": done.to_kid,
         "epoch": 2,
@@ -202,7 +202,7 @@ def test_what_was_sealed_late_is_sealed_anew_by_a_worker(host: Host) -> None:
     host.engine.keys.duty().run()
     assert [e.fields for e in host.engine.keys.status().epochs] == [len(host.vault.texts), 0]
     with host.engine.catalog.read() as tx:
-        assert [e.data for e in catalogs.events.list_recent(tx, kind="key.resealed", limit=9)] == [{"fields": 1}]
+        assert [e.told for e in catalogs.events.list_recent(tx, kind="key.resealed", limit=9)] == [{"fields": 1}]
     host.engine.keys.duty().run()
     host.unchanged(2)
 

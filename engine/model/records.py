@@ -115,6 +115,10 @@ class SnapshotDetails:
     """What pg_dump ran in."""
     system_identifier: str | None = None
     """PostgreSQL's own number of the server, where our role may read it."""
+    tag: str | None = None
+    counts: Counts | None = None
+    tables_captured: int | None = None
+    """As in the snapshot's row, for a catalog that is rebuilt from manifests. None: written before these were."""
     members_sha256: str | None = None
     """The digest of the plaintext (``engine.stream.gzip.MemberDigest``)."""
     plaintext_sha256: str | None = None

@@ -167,6 +167,17 @@ class RestoreRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class NewDatabase:
+    """A snapshot and the new database that it is to be restored into. ``rows`` as captured."""
+
+    snapshot_id: str
+    connection: str
+    taken_at: datetime
+    database: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class RestoreLine:
     """A past restore as it is listed."""
 

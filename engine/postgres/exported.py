@@ -43,6 +43,8 @@ WHERE c.relkind IN ('r', 'p')
 """
 """A dropped column gets another name, so that the names tell added, renamed and dropped ones."""
 
+NO_SNAPSHOT = "the source could not export a snapshot to read it in"
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -105,7 +107,7 @@ class ExportedSnapshot:
         inventory = self.plan.inventory
         counted = [(t.schema, t.table) for t in inventory.tables]
         if self.snapshot_id is None:
-            return Structure((), unread="the source could not export a snapshot to read it in")
+            return Structure((), unread=NO_SNAPSHOT)
         with self._translated():
             try:
                 return read_structure(self._conn, inventory.sequences, counted)

@@ -50,7 +50,7 @@ def prepare_database(
         with cluster.connect() as conn:
             check_extensions(conn, needs.extensions, major)
             owner = _create_roles(conn, needs, cluster if isinstance(cluster, ExternalServer) else None)
-            skips = _create_database(conn, dbname, owner, needs, major)
+            skips = create_database(conn, dbname, owner, needs, major)
             if isinstance(cluster, ExternalServer):  # others have roles there, and could leave something in its path
                 conn.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(dbname)))
         # PostGIS's geocoder appends to the session's path and finds its helpers there; nothing of the archive is in yet
@@ -110,7 +110,7 @@ def _create_roles(
     return owner
 
 
-def _create_database(
+def create_database(
     conn: psycopg.Connection[tuple[object, ...]], dbname: str, owner: str, needs: RestoreNeeds, major: int
 ) -> tuple[Skip, ...]:
     """The database with the source's encoding, and its locale if the host has it."""

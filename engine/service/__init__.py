@@ -21,9 +21,11 @@ from engine.evidence import rows
 from engine.jobs import Work
 from engine.keys.door import KeyStore, OsKeyring
 from engine.model import BucketKeys, Destination, JobKind, Principal, Role
+from engine.model.recovery import CatalogThere, Recovered
 from engine.paths import Paths
 from engine.postgres import tools
 from engine.postgres.tools import Toolset
+from engine.progress import ProgressSink, discard
 from engine.service import access, buckets
 from engine.service.alerts import AlertsFacet
 from engine.service.apikeys import ApiKeysFacet
@@ -40,6 +42,7 @@ from engine.service.moving import MoveFacet
 from engine.service.operators import OperatorsFacet
 from engine.service.posture import PostureFacet
 from engine.service.reconcile import ReconcileFacet
+from engine.service.recovery import Machine, RecoveryPlace, recover, recoverable
 from engine.service.recoverykit import RecoveryFacet
 from engine.service.reports import ReportsFacet
 from engine.service.requests import RequestsFacet
@@ -57,7 +60,7 @@ from engine.storage.base import Storage
 from engine.storage.opening import open_destination
 from engine.storage.s3.address import Timeouts
 
-__all__ = ["CancelToken", "Engine", "Initialised"]
+__all__ = ["CancelToken", "Engine", "Initialised", "RecoveryPlace"]
 
 
 def _nobody(job_id: str) -> None:
@@ -142,16 +145,35 @@ class Engine:
     @classmethod
     def initialise(cls, *, home: Path | None = None, key_store: KeyStore | None = None) -> Initialised:
         """Make a new installation. Raises ConfigError ``config.already-initialised``, KeyAccessError."""
-        paths = places.locate(home)
-        settings = config.load(paths.config)
-        keyring = OsKeyring(timeout_s=settings.keyring.timeout_s)
-        return initialise(
-            paths,
-            _where(paths),
-            SystemClock(),
-            (lambda: key_store.name) if key_store is not None else keyring.choose,
-            lambda name: key_store if key_store is not None else keyring.at(name),
-        )
+        machine = _machine(home, key_store, None)
+        return initialise(machine.paths, machine.where, machine.clock, machine.choose, machine.store)
+
+    @classmethod
+    def recoverable(
+        cls, place: RecoveryPlace, *, home: Path | None = None, cancel: CancelToken | None = None
+    ) -> tuple[CatalogThere, ...]:
+        """The installations that can be recovered from there; nothing is written. Raises ConfigError, StoreError."""
+        return recoverable(_machine(home, None, None), place, cancel or CancelToken())
+
+    @classmethod
+    def recover(
+        cls,
+        place: RecoveryPlace,
+        code: str,
+        *,
+        catalog_id: str | None = None,
+        home: Path | None = None,
+        key_store: KeyStore | None = None,
+        clock: Clock | None = None,
+        cancel: CancelToken | None = None,
+        said: ProgressSink = discard,
+    ) -> Recovered:
+        """Rebuild an installation on this empty machine, from a destination and its recovery code alone.
+
+        Raises ConfigError, StoreError, KeyAccessError, FormatError; then nothing is installed.
+        """
+        machine = _machine(home, key_store, clock)
+        return recover(machine, place, code, catalog_id=catalog_id, cancel=cancel or CancelToken(), said=said)
 
     @staticmethod
     def choose_keyring(*, home: Path | None = None) -> str:
@@ -244,6 +266,21 @@ class Engine:
 
     def _tell_rest(self, tx: Tx) -> None:
         rows.tell_rest(tx, self.clock, (access.acting() or self.own).actor)
+
+
+def _machine(home: Path | None, held: KeyStore | None, clock: Clock | None) -> Machine:
+    """This machine, for making an installation: its places, and the keyring or who holds the key instead."""
+    paths = places.locate(home)
+    settings = config.load(paths.config)
+    keyring = OsKeyring(timeout_s=settings.keyring.timeout_s)
+    return Machine(
+        paths=paths,
+        where=_where(paths),
+        clock=clock or SystemClock(),
+        choose=(lambda: held.name) if held is not None else keyring.choose,
+        store=lambda name: held if held is not None else keyring.at(name),
+        limits=settings.bucket,
+    )
 
 
 def _where(paths: Paths) -> str:

@@ -59,7 +59,7 @@ def initialise(
     is no catalog either.
     """
     make_places(paths)
-    if _exists(where):
+    if is_there(where):
         raise ConfigError("config.already-initialised", f"there is an installation at {paths.home}")
     backend = choose()
     catalog_id = secrets.token_hex(16)
@@ -99,7 +99,8 @@ def initialise(
     return Initialised(catalog_id, master.kid, backend, code)
 
 
-def _exists(where: str) -> bool:
+def is_there(where: str) -> bool:
+    """Whether there is an installation in the catalog at ``where``. Raises CatalogError."""
     try:
         with Catalog.open(where) as catalog, catalog.read() as tx:
             return catalogs.installation.get(tx) is not None

@@ -16,6 +16,8 @@ from engine.service.access import needs
 if TYPE_CHECKING:
     from engine.service import Engine
 
+_MOST = 10_000
+
 
 class JobsFacet:
     """``engine.jobs``."""
@@ -41,6 +43,37 @@ class JobsFacet:
             catalogs.removals.refuse_gone(tx, found.id)
             job = self.queue(tx, JobKind.DRILL, found.connection_id, snapshot_id=found.id, tag=found.tag)
         return self._started(job)
+
+    @needs(Role.OPERATOR)
+    def drill_all(self, connection_name: str | None = None) -> tuple[JobView, ...]:
+        """Ask for a drill of every snapshot that is there and not proven, newest first; of one connection if given.
+
+        A drill that waits or runs already counts as asked for. Raises ConfigError ``config.not-found``.
+        """
+        with self._engine.catalog.write() as tx:
+            only = catalogs.connections.by_name(tx, connection_name).id if connection_name is not None else None
+            found = catalogs.snapshots.list_recent(tx, connection_id=only, limit=_MOST)
+            gone = {one.snapshot_id for one in catalogs.removals.every(tx) if one.result.gone}
+            open_ = (JobState.QUEUED, JobState.RUNNING, JobState.BLOCKED)
+            asked = {
+                job.snapshot_id: job
+                for job in catalogs.jobs.list_recent(tx, states=open_, limit=_MOST)
+                if job.kind is JobKind.DRILL
+            }
+            jobs = []
+            for snapshot in found:
+                drills = catalogs.drills.for_snapshot(tx, snapshot.id)
+                if snapshot.id in gone or (drills and drills[0].verdict.proven):
+                    continue
+                waiting = asked.get(snapshot.id)
+                jobs.append(
+                    waiting
+                    or self.queue(tx, JobKind.DRILL, snapshot.connection_id, snapshot_id=snapshot.id, tag=snapshot.tag)
+                )
+            views = tuple(self.view(tx, job) for job in jobs)
+        for job in views:
+            self._engine.wake(job.id)
+        return views
 
     def get(self, job: str) -> JobView:
         """A job by id or unique prefix."""

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from engine import catalog as catalogs
 from engine.catalog import Tx
 from engine.evidence.receipts import read_receipt
-from engine.model import DrillRecord, Job, JobKind, Snapshot
-from engine.model.views import Attempt, DrillView, SnapshotView
+from engine.model import DrillRecord, Job, JobKind, JobState, Snapshot
+from engine.model.views import Attempt, DrillView, JobView, SnapshotView
+from engine.rebuilding import MADE_ELSEWHERE
 
 if TYPE_CHECKING:
     from engine.service import Engine
@@ -55,6 +56,9 @@ class LedgerFacet:
         """A snapshot with its newest drill and the job that made that drill (or, undrilled, the snapshot's own)."""
         drills = catalogs.drills.for_snapshot(tx, snapshot.id)
         drill = drills[0] if drills else None
+        if drill is None and snapshot.job_id == MADE_ELSEWHERE:
+            name = catalogs.connections.get(tx, snapshot.connection_id).name
+            return Attempt(self.snapshot_view(tx, snapshot), _job_elsewhere(snapshot, name), None)
         job = catalogs.jobs.get(tx, drill.job_id if drill is not None else snapshot.job_id)
         return self._attempt(tx, snapshot, job, drill)
 
@@ -108,3 +112,24 @@ class LedgerFacet:
             receipt_sha256=drill.receipt_sha256,
             structure=receipt.structure,
         )
+
+
+def _job_elsewhere(snapshot: Snapshot, connection: str) -> JobView:
+    """The job of a snapshot that another machine has taken, of which nothing else is known here."""
+    return JobView(
+        id=snapshot.job_id,
+        kind=JobKind.CHECKPOINT,
+        connection=connection,
+        tag=snapshot.tag,
+        state=JobState.SUCCEEDED,
+        attempt=1,
+        created_at=snapshot.taken_at,
+        started_at=None,
+        finished_at=None,
+        cancel_requested=False,
+        snapshot_id=snapshot.id,
+        drill_id=None,
+        progress=None,
+        error=None,
+        with_drill=False,
+    )

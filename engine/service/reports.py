@@ -7,6 +7,7 @@ import re
 import secrets
 import shutil
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -45,6 +46,7 @@ AGAIN = timedelta(minutes=15)
 _BACK = 12
 """Months that are made up for at the most."""
 _LONGEST_NAME = 120
+_LEFT_S = 86_400.0
 _log = logging.getLogger("offsitedb.worker")
 
 
@@ -186,6 +188,7 @@ class ReportsFacet:
             revision = catalogs.reports.begin(tx, id_, month, scope, at=now, by=engine.actor, host=host)
             chain.sign_head(tx, signer, engine.clock)
         engine.paths.reports.mkdir(mode=0o700, exist_ok=True)
+        _sweep(engine.paths.reports)
         under_way = engine.paths.reports / f".{id_}.building"
         final = engine.paths.reports / folder_name(month, connections, revision)
         try:
@@ -283,6 +286,13 @@ def _lived(tx: Tx, period: Period, names: Sequence[str]) -> list[LivedConnection
         if not any(c.name == name for c in found):
             raise ConfigError("config.not-found", f"there was no connection called {name} in {period.month}")
     return [c for c in found if not names or c.name in names]
+
+
+def _sweep(reports: Path) -> None:
+    """Remove what a killed build has left: nobody builds for a day."""
+    for left in reports.glob(".*.building"):
+        if time.time() - left.stat().st_mtime > _LEFT_S:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _line(id_: str, report: Report, sealed: Sealed, final: Path, by: str) -> ReportLine:

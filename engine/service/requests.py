@@ -18,6 +18,7 @@ from engine.errors import AccessDenied, ConfigError
 from engine.model import ConnectionRecord, JobKind, JobState
 from engine.model.apikeys import ApiCaller, Asked, ConnectionFigures, Figures, Scope
 from engine.model.views import Attempt
+from engine.rebuilding import MADE_ELSEWHERE
 from engine.service.access import acting_as
 from engine.service.jobs import check_tag
 
@@ -157,7 +158,7 @@ class RequestsFacet:
         """The id of the job, if it is a checkpoint that the caller may see. Raises ConfigError."""
         jobs, snapshots = catalogs.jobs.find(tx, checkpoint), catalogs.snapshots.find(tx, checkpoint)
         ids = [job.id for job in jobs if job.id == checkpoint]
-        ids += [snapshot.job_id for snapshot in snapshots if snapshot.id == checkpoint]
+        ids += [s.job_id for s in snapshots if s.id == checkpoint and s.job_id != MADE_ELSEWHERE]
         only = caller.principal.connections
         for job_id in ids:
             job = catalogs.jobs.get(tx, job_id)

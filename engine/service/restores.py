@@ -10,10 +10,12 @@ from engine.cancel import CancelToken
 from engine.codec import from_json, to_json
 from engine.errors import ConfigError, KeyAccessError, OffsiteError
 from engine.model import Job, JobKind, JobState, Role
-from engine.model.restoring import RestoreLine, RestoreOptions, RestoreRecord, RestoreRequest, TargetPlan
+from engine.model.restoring import NewDatabase, RestoreLine, RestoreOptions, RestoreRecord, RestoreRequest, TargetPlan
 from engine.model.views import JobView
 from engine.model.watch import AddressView
+from engine.postgres import newdatabase
 from engine.postgres.conninfo import Conninfo, parse
+from engine.redact import holding
 from engine.restoring import Openers, Restorer, raise_if_refused
 from engine.service.access import needs
 from engine.snapshot import Keys
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from engine.service import Engine
 
 _TABLE, _COLUMN = "jobs", "request"
+_MOST = 10_000
 
 
 class RestoresFacet:
@@ -88,6 +91,41 @@ class RestoresFacet:
             catalogs.jobs.create(tx, job)
         engine.wake(job_id)
         return engine.jobs.get(job_id)
+
+    def candidates(self, *, every: bool = False, connection: str | None = None) -> tuple[NewDatabase, ...]:
+        """What a restore of everything would make: a new database for the newest snapshot of each connection that is
+        there, or (``every``) for each snapshot; by connection, newest first. Raises ConfigError ``config.not-found``.
+        """
+        with self._engine.catalog.read() as tx:
+            only = catalogs.connections.by_name(tx, connection).id if connection is not None else None
+            found = catalogs.snapshots.list_recent(tx, connection_id=only, limit=_MOST)
+            gone = {one.snapshot_id for one in catalogs.removals.every(tx) if one.result.gone}
+            names = {id_: catalogs.connections.get(tx, id_).name for id_ in {s.connection_id for s in found}}
+        there = sorted((s for s in found if s.id not in gone), key=lambda s: (names[s.connection_id], -s.seq))
+        seen: set[str] = set()
+        chosen = []
+        for snapshot in there:
+            if every or snapshot.connection_id not in seen:
+                name = names[snapshot.connection_id]
+                database = newdatabase.name_for(name, snapshot.seq)
+                chosen.append(NewDatabase(snapshot.id, name, snapshot.taken_at, database, snapshot.rows))
+            seen.add(snapshot.connection_id)
+        return tuple(chosen)
+
+    @needs(Role.OPERATOR, dangerous=True)
+    def make_database(
+        self, wanted: NewDatabase, server_url: str, *, cancel: CancelToken | None = None
+    ) -> tuple[str, str | None]:
+        """Make the new database on the server; its connection string, and a remark on what the server has not got.
+
+        Raises ConfigError ``config.name-taken``, SourceError.
+        """
+        conninfo = parse(server_url)
+        with self._engine.catalog.read() as tx:
+            needs_ = catalogs.snapshots.get(tx, wanted.snapshot_id).details.needs
+        with holding(*conninfo.secrets()):
+            made, remark = newdatabase.make(conninfo, wanted.database, needs_, cancel or CancelToken())
+        return made.to_url(), remark
 
     def recent(self, limit: int = 50) -> tuple[RestoreLine, ...]:
         """Past restores that touched a target, newest first."""

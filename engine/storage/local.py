@@ -86,9 +86,12 @@ def prepare_folder(root: Path, destination_id: str) -> None:
 
 
 class LocalStorage:
-    """The folder ``root`` as the destination ``destination_id``. Opens nothing before the first call."""
+    """The folder ``root`` as the destination ``destination_id``. Opens nothing before the first call.
 
-    def __init__(self, root: Path, *, destination_id: str) -> None:
+    ``destination_id`` None: whichever it is, marked or a copy that lost its marker; for reading on an empty machine.
+    """
+
+    def __init__(self, root: Path, *, destination_id: str | None) -> None:
         _refuse_relative(root)
         self._path = root
         self._destination_id = destination_id
@@ -207,7 +210,10 @@ class LocalStorage:
                 raise _not_there(f"the folder {self._path} is not there") from e
         try:
             with translating(f"folder {self._path}"):
-                found = _read_marker(fd)
+                found = _read_marker(fd) if self._destination_id is not None else ()
+            if self._destination_id is None:
+                yield fd
+                return
             if not found:
                 raise _not_there(f"the folder {self._path} does not hold the file {MARKER}")
             if self._destination_id not in found:
@@ -257,6 +263,20 @@ class LocalStorage:
     def _walk(self, prefix: str = "") -> Iterator[tuple[int, str, str, os.stat_result]]:
         with self._root() as root_fd, translating(f"listing {self._path}"):
             yield from walk(root_fd, prefix)
+
+
+def marked_ids(root: Path) -> tuple[str, ...]:
+    """The destinations that the folder is marked as; none where it is not marked. Raises ConfigError, StoreError."""
+    _refuse_relative(root)
+    with translating(f"folder {root}"):
+        try:
+            fd = os.open(root, ROOT_FLAGS)
+        except (FileNotFoundError, NotADirectoryError) as e:
+            raise _not_there(f"the folder {root} is not there") from e
+        try:
+            return _read_marker(fd)
+        finally:
+            os.close(fd)
 
 
 def _unlink(fd: int, name: str, key: str) -> bool:

@@ -81,7 +81,7 @@ def add(
                 view, steps = engine.destinations.add_folder(name, folder)
                 kit = _kit(engine, name)
         else:
-            spec = _spec(bucket, provider, endpoint, region, prefix, ca_file, allow_http=allow_http)
+            spec = spec_of(bucket, provider, endpoint, region, prefix, ca_file, allow_http=allow_http)
             bucket_policy(spec)  # refuses what cannot be, before anything is asked
             with open_engine() as engine:
                 view, steps = engine.destinations.add_bucket(name, spec, _keys(ask_prune=ask_prune))
@@ -148,7 +148,7 @@ def policy(
         if bucket is not None:
             # the policy does not depend on where the endpoint is
             named = provider or provider_of(endpoint)
-            spec = _spec(bucket, named, endpoint or "https://localhost", region or "any", prefix, None)
+            spec = spec_of(bucket, named, endpoint or "https://localhost", region or "any", prefix, None)
             found = bucket_policy(spec)
         else:
             assert name is not None
@@ -167,7 +167,7 @@ def remove(name: str, as_json: AsJson = False) -> None:
         talk.say(f"destination {name} is forgotten; what lies there was not touched")
 
 
-def _spec(
+def spec_of(
     bucket: str,
     provider: str | None,
     endpoint: str | None,
@@ -177,6 +177,7 @@ def _spec(
     *,
     allow_http: bool = False,
 ) -> BucketSpec:
+    """Which bucket the options name. Raises ConfigError for a CA file that cannot be read."""
     return BucketSpec(
         bucket=bucket,
         provider=provider or provider_of(endpoint),
@@ -211,11 +212,12 @@ def _keys(*, ask_prune: bool) -> BucketKeys:
 
 def _key(id_prompt: str, id_variable: str, secret_prompt: str, secret_variable: str) -> BucketKey:
     return BucketKey(
-        _ask(id_prompt, id_variable, hidden=False).strip(), _ask(secret_prompt, secret_variable, hidden=True).strip()
+        ask(id_prompt, id_variable, hidden=False).strip(), ask(secret_prompt, secret_variable, hidden=True).strip()
     )
 
 
-def _ask(prompt: str, variable: str, *, hidden: bool) -> str:
+def ask(prompt: str, variable: str, *, hidden: bool) -> str:
+    """A part of a key from the environment, else from a prompt. Raises ConfigError where nobody can be asked."""
     given = os.environ.get(variable)
     if given is not None:
         return given

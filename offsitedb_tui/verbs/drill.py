@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from engine.errors import ConfigError
 from engine.model import Failure, JobState
 from engine.model.views import Attempt, JobView
 from engine.service import Engine
-from offsitedb_tui.follow import follow
+from offsitedb_tui.follow import follow, follow_all
 from offsitedb_tui.opening import open_engine
 from offsitedb_tui.options import AsJson, Tag, Timeout, Wait
 from offsitedb_tui.output import Talk, hint_lines, speaking
@@ -49,14 +50,61 @@ def checkpoint(
 
 
 def drill(
-    snapshot: Annotated[str, typer.Argument(help="A snapshot's id, a unique prefix of one, or NAME@latest.")],
+    snapshot: Annotated[
+        str | None, typer.Argument(help="A snapshot's id, a unique prefix of one, or NAME@latest.")
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every snapshot that is there and not proven.")] = False,
+    connection: Annotated[
+        str | None, typer.Option("--connection", metavar="NAME", help="With --all: of this connection alone.")
+    ] = None,
     wait: Wait = False,
     timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
-    """Restore SNAPSHOT into a scratch cluster and compare every table."""
+    """Restore SNAPSHOT into a scratch cluster and compare every table; with --all each one that is not proven."""
     with speaking(as_json=as_json) as talk, open_engine() as engine:
+        if all_ is (snapshot is not None) or (connection is not None and not all_):
+            raise ConfigError("config.usage", "say either a snapshot or --all", hint="`offsitedb drill NAME@latest`.")
+        if snapshot is None:
+            if timeout is not None:
+                raise ConfigError("config.usage", "--timeout is for one snapshot", hint="Leave --wait away instead.")
+            drill_all(engine, engine.jobs.drill_all(connection), talk, wait=wait)
+            return
         _start(engine, engine.jobs.drill(snapshot), talk, wait=wait, timeout_s=timeout)
+
+
+def drill_all(engine: Engine, jobs: Sequence[JobView], talk: Talk, *, wait: bool) -> None:
+    """Follow many drills; the exit status is that of the first which did not prove its snapshot."""
+    if not jobs:
+        talk.document({"drills": [], "proven": 0})
+        talk.show("Every snapshot that is there is proven.")
+        return
+    if not wait:
+        talk.document({"jobs": jobs})
+        talk.show(f"{len(jobs)} drills are queued; `offsitedb jobs` lists them, `offsitedb ledger` their verdicts")
+        if not engine.worker.any_alive():
+            talk.say("no worker is running; they start when you run `offsitedb worker`")
+        return
+    attempts: list[Attempt] = []
+    done: list[JobView] = []
+
+    def ended(job: JobView) -> None:
+        done.append(job)
+        attempts.append(engine.ledger.of_job(job.id))
+        talk.say(f"{len(attempts)} of {len(jobs)}  {visible(ledger_line(attempts[-1]))}")
+
+    follow_all(engine, jobs, talk, ended)
+    proven = sum(a.drill is not None and a.drill.verdict.proven for a in attempts)
+    talk.document({"drills": attempts, "proven": proven})
+    head = ("TIME", "CONNECTION", "VERDICT", "TABLES", "ROWS", "SIZE", "RESTORE", "ID")
+    talk.table(head, [ledger_row(a) for a in attempts])
+    talk.show(f"{proven} of {len(attempts)} proven")
+    for attempt in attempts:
+        if attempt.drill is not None and not attempt.drill.verdict.proven:
+            show_attempt(attempt, talk)
+    bad = next((job for job in done if job.state is not JobState.SUCCEEDED), None)
+    if bad is not None:
+        raise typer.Exit(bad.error.exit_status if bad.error is not None else 130)
 
 
 def ledger(

@@ -15,8 +15,9 @@ from engine.restoring import raise_if_refused
 from engine.service import Engine
 from offsitedb_tui.follow import follow
 from offsitedb_tui.opening import open_engine
-from offsitedb_tui.options import AsJson
+from offsitedb_tui.options import AsJson, Yes
 from offsitedb_tui.output import Talk, hint_lines, speaking
+from offsitedb_tui.verbs.restore_all import restore_all
 from screens.present import human_seconds, visible
 from screens.present_restore import outcome_lines, plan_lines
 
@@ -25,7 +26,9 @@ _TERMINAL = Path("/dev/tty")
 
 
 def restore(
-    snapshot: Annotated[str, typer.Argument(help="A snapshot's id, a unique prefix of one, or NAME@latest.")],
+    snapshot: Annotated[
+        str | None, typer.Argument(help="A snapshot's id, a unique prefix of one, or NAME@latest.")
+    ] = None,
     to_url_stdin: Annotated[
         bool, typer.Option("--to-url-stdin", help="Read the target's connection string from stdin.")
     ] = False,
@@ -50,10 +53,37 @@ def restore(
     yes_target: Annotated[
         str | None, typer.Option("--yes-target", metavar="NAME", help="Agree: the name of the target's database.")
     ] = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="The newest snapshot of every connection, each into a new database.")
+    ] = False,
+    every: Annotated[
+        bool, typer.Option("--every", help="With --all: every snapshot, and not the newest alone.")
+    ] = False,
+    connection: Annotated[
+        str | None, typer.Option("--connection", metavar="NAME", help="With --all: of this connection alone.")
+    ] = None,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Restore SNAPSHOT into a live server: the plan first, then the database's name typed back."""
+    """Restore SNAPSHOT into a live server: the plan first, then the database's name typed back.
+
+    With --all the connection string names a server: a new database is made there for each snapshot (prod_20 for number
+    20 of prod), and what is there already is not touched.
+    """
     with speaking(as_json=as_json) as talk, open_engine() as engine:
+        if all_:
+            if snapshot is not None or dry_run or table or schema or data_only or schema_only or clean or yes_target:
+                raise ConfigError(
+                    "config.usage",
+                    "--all restores whole snapshots into new databases",
+                    hint="Say it with --to-url-stdin, --every, --connection and --yes alone.",
+                )
+            url = _target_url(from_stdin=to_url_stdin)
+            options = RestoreOptions(jobs=jobs, superuser_objects=superuser_objects)
+            restore_all(engine, url, options, talk, every=every, connection=connection, agreed=yes)
+            return
+        if snapshot is None or every or connection is not None:
+            raise ConfigError("config.usage", "say either a snapshot or --all", hint="`offsitedb ledger` lists them.")
         if data_only and schema_only:
             raise ConfigError("config.invalid", "--data-only and --schema-only exclude each other")
         parts = Parts.DATA if data_only else Parts.SCHEMA if schema_only else Parts.ALL

@@ -203,7 +203,8 @@ class AddDestination(RoundTrip):
         for id, wanted in shown.items():
             self.field(id).display = wanted
         self.show_prune(bucket=not folder)
-        self.query_one("#rights").display = not folder
+        for rights in self.query("#rights"):
+            rights.display = not folder
         for field, placeholder in (
             (endpoint, provider.endpoint_example),
             (region, f"empty means {provider.region}" if provider.region else "as the provider shows it: us-west-004"),

@@ -15,7 +15,7 @@ from engine import catalog as catalogs
 from engine.model import JobState, Verdict
 from engine.model.views import Attempt
 from tests.fixtures.fire import Field, Process, descendants, fill, settings, throttled, wait_descendant, wait_gone
-from tests.fixtures.installation import running_worker, wait_until
+from tests.fixtures.installation import running_worker, unhurried, wait_until
 
 SLOW = 400_000.0
 _OURS = "application_name LIKE 'offsitedb/%' AND datname = current_database()"
@@ -116,7 +116,7 @@ def _took(field: Field, job_id: str, family: list[Process]) -> Attempt:
     assert job.finished_at is not None
     assert job.cancel_requested_at is not None
     took = job.finished_at - job.cancel_requested_at
-    assert took < timedelta(seconds=2), took
+    assert took < timedelta(seconds=unhurried(2)), took
     wait_gone(family, 2)
     field.assert_clean()
     assert attempt.job.state is JobState.CANCELLED

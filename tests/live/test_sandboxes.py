@@ -178,6 +178,7 @@ def _as_user(rooms: Path, uid: int) -> tuple[str, ...]:
 
 
 def _give(place: Place, uid: int) -> None:
+    (place.root / "runtime" / "templates").unlink()  # what others have made is theirs
     for path in (place.root, *place.root.rglob("*")):
         os.chown(path, uid, uid, follow_symlinks=False)
 

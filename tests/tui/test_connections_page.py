@@ -18,6 +18,7 @@ from screens.widgets.bar import Bar
 from screens.widgets.findings import Findings
 from screens.widgets.rows import Rows
 from tests.fixtures.history import History, acme
+from tests.fixtures.installation import unhurried
 from tests.fixtures.pilot import SIZES, app_of, screen_text, until, until_shown
 from tests.fixtures.shop import shop_source
 from tests.tui.driving import paste, play, silent_server, write
@@ -109,7 +110,7 @@ def test_a_look_stops_at_once_and_a_failure_stays(history: History) -> None:
             before = time.monotonic()
             await pilot.press("escape")
             await until_shown(pilot, "stopped")
-            assert time.monotonic() - before < 2
+            assert time.monotonic() - before < unhurried(2)
             await pilot.press("down", "p")
             await until_shown(pilot, "[pg.unreachable]")
             await pilot.press("r")

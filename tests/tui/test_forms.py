@@ -24,6 +24,7 @@ from screens.widgets.fields import Choice
 from screens.widgets.findings import Findings
 from tests.fixtures.ceph import Ceph
 from tests.fixtures.history import NOW, History
+from tests.fixtures.installation import unhurried
 from tests.fixtures.pilot import SIZES, app_of, screen_text, until, until_shown
 from tests.fixtures.shop import shop_source
 from tests.fixtures.source import as_role
@@ -181,7 +182,7 @@ def test_escape_stops_a_round_trip_at_once(history: History) -> None:
             before = time.monotonic()
             await pilot.press("escape")
             await until_shown(pilot, "stopped; nothing was saved")
-            assert time.monotonic() - before < AT_ONCE_S
+            assert time.monotonic() - before < unhurried(AT_ONCE_S)
             assert field(pilot, "bucket").text == "acme"
             await pilot.press("escape")
             await until(pilot, lambda: closed == [None], "the form to close")
@@ -345,7 +346,7 @@ def test_escape_stops_a_test_at_once(history: History) -> None:
             before = time.monotonic()
             await pilot.press("escape")
             await until_shown(pilot, "stopped; nothing was saved")
-            assert time.monotonic() - before < AT_ONCE_S
+            assert time.monotonic() - before < unhurried(AT_ONCE_S)
             assert field(pilot, "name").text == "shop"
             await pilot.press("escape", "escape")
             await until(pilot, lambda: closed == [None], "the form to close")

@@ -17,6 +17,7 @@ from textual.pilot import Pilot
 from engine.errors import KeyAccessError
 from engine.keys.door import KeyStore
 from engine.keys.master import MasterKey
+from engine.keys.recovery import RecoveryCode
 from engine.service import Engine
 from offsitedb_tui.app import ConsoleApp
 from offsitedb_tui.demo.held import HeldKey
@@ -24,10 +25,12 @@ from offsitedb_tui.demo.source import Admin
 from screens.drill import DrillPage
 from screens.forms.connection import AddConnection
 from screens.forms.destination import AddDestination
+from screens.forms.recover import RecoverInstallation
 from screens.ledger import LedgerPage
 from screens.walk import WalkPage
 from screens.walk_words import GROUPS_ASKED
 from tests.fixtures.binaries import lend
+from tests.fixtures.lost import new_lost, shop_and_billing
 from tests.fixtures.pilot import SIZES, screen_text, until, until_shown
 from tests.fixtures.shop import shop_source
 from tests.tui.driving import field, paste, write
@@ -66,6 +69,7 @@ class Bare:
         return ConsoleApp(
             self.open,
             lambda: Engine.initialise(home=self.home, key_store=store),
+            key_store=store,
             theme_name="offsitedb",
             ascii_only=False,
         )
@@ -217,7 +221,7 @@ def test_a_locked_keyring_is_said_with_its_hint_and_tried_again(bare: Bare) -> N
 
     async def scene(pilot: Pilot[None]) -> None:
         await until_shown(pilot, "Welcome to OffsiteDB.")
-        await pilot.press("1", "c", "d", "w", "r", "l")
+        await pilot.press("1", "c", "d", "w", "l")
         assert isinstance(pilot.app.screen, WalkPage)
         await pilot.press("enter")
         await until_shown(pilot, "[key.locked]")
@@ -260,3 +264,33 @@ def test_what_was_left_half_way_goes_on_where_it_was(bare: Bare) -> None:
 def _add_folder(bare: Bare, folder: Path) -> None:
     with bare.open() as engine:
         engine.destinations.add_folder("disk", folder)
+
+
+def test_a_lost_machine_is_recovered_from_the_first_screen(bare: Bare) -> None:
+    lost = new_lost(bare.root / "old")
+    shop_and_billing(lost)
+
+    async def scene(pilot: Pilot[None]) -> None:
+        await until_shown(pilot, "Welcome to OffsiteDB.")
+        await pilot.press("r")
+        await until_shown(pilot, "Recover a lost installation")
+        assert isinstance(pilot.app.screen, RecoverInstallation)
+        await pilot.press("right")
+        field(pilot, "folder").control.value = str(lost.folder)
+        field(pilot, "code").control.value = RecoveryCode.generate().text
+        await pilot.press("ctrl+t")
+        await until_shown(pilot, "key.recovery-code", LONG_S)
+        assert lost.code not in screen_text(pilot)
+        assert not bare.home.exists()
+        field(pilot, "code").control.value = lost.code
+        await pilot.press("ctrl+t")
+        await until_shown(pilot, "5 snapshots are there, 0 are lost.", LONG_S)
+        await until_shown(pilot, "UNPROVEN, all of them")
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(pilot.app.screen, LedgerPage), "the ledger")
+        await until_shown(pilot, "billing")
+
+    bare.play(scene)
+    with bare.open() as engine:
+        assert {c.name for c in engine.connections.list()} == {"billing", "shop"}
+        assert engine.keys.status().state == "ok"
