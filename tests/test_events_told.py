@@ -153,7 +153,6 @@ ELSEWHERE = {
     "operators.confirm": "its failures are events; what it was given for is one",
     "keys.confirm_with": "it looks at the code, and is keys.confirm_recovery then",
     "move.to": "tests.test_catalog_moving",
-    "keys.rotate": "tests.test_rotation",
     **dict.fromkeys(("recovery.kit", "recovery.verify"), "tests.test_kit_shelf"),
     "restores.start": "a worker tells what came of it: tests.live.test_restore_verb",
 }
