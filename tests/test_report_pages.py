@@ -118,7 +118,8 @@ def test_every_receipt_and_file_is_named_in_full() -> None:
 
 @pytest.mark.parametrize("report", [reporting.example(), reporting.empty()], ids=["example", "empty"])
 def test_the_same_report_gives_the_same_bytes(report: Report) -> None:
-    assert as_pdf.render(report) == as_pdf.render(report)
+    first = pdf()[0] if report == reporting.example() else as_pdf.render(report)
+    assert as_pdf.render(report) == first
     assert as_html.render(report) == as_html.render(report)
     assert as_text.render(report) == as_text.render(report)
 
@@ -250,12 +251,11 @@ NOW = datetime(2026, 12, 1, tzinfo=UTC)
 
 def test_a_name_that_no_font_has_is_written_out() -> None:
     report = reporting.example()
-    odd = replace(
-        report, connections=(replace(report.connections[0], name="漢字 שלום Ünïcode"), *report.connections[1:])
-    )
+    odd = replace(report, connections=(replace(report.connections[0], name="漢字 שלום Ünïcode", snapshots=()),))
     assert "漢字 שלום Ünïcode" in as_html.render(odd)
     assert "漢字 שלום Ünïcode" in as_text.render(odd)
-    paper = squeezed("".join(p.extract_text() for p in pypdf.PdfReader(io.BytesIO(as_pdf.render(odd))).pages))
+    pages = pypdf.PdfReader(io.BytesIO(as_pdf.render(odd))).pages[:2]
+    paper = squeezed("".join(page.extract_text() for page in pages))
     assert "<6f22><5b57>" in paper
     assert "Charactersthatthefontsofthisfiledonothave" in paper
     assert "Charactersthatthefonts" not in squeezed(pdf()[1])
@@ -276,7 +276,7 @@ def hostile() -> Report:
         "$x$",
         "x" * 4096,
     ]
-    per = 8
+    per = 20
     model = report.connections[0]
     connections = []
     for n in range(0, len(some), per):
@@ -291,7 +291,7 @@ def hostile() -> Report:
             replace(model, name=evil[0], provider=evil[1], destination=evil[2], snapshots=rows, failed_attempts=failed)
         )
     events = tuple(replace(report.controls.access_changes[0], actor=t, detail=t, kind=t) for t in some)
-    places = tuple(replace(report.destinations[0], name=t, where=t, provider=t) for t in some[:40])
+    places = tuple(replace(report.destinations[0], name=t, where=t, provider=t) for t in some[:20])
     wrong = tuple(replace(report.exceptions[0], summary=t, connection=t, acknowledged_note=t) for t in some)
     return replace(
         report,
