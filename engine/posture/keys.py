@@ -16,7 +16,7 @@ _KEYRINGS = {
     "systemd": "an encrypted systemd credential, bound to this machine",
 }
 _VERIFIED_DAYS = 180
-_TYPE_BACK = "In the console: 6 Settings › Key and recovery, `f` types it back."
+_TYPE_BACK = "Try it: `offsitedb recovery verify`."
 
 
 def at_rest(looked: Looked) -> Iterator[Statement]:
