@@ -6,7 +6,7 @@ import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -22,9 +22,11 @@ from engine.model import Counts, DestinationKind
 from engine.model.recovery import RemarkKind
 from engine.model.retention import RemovalResult
 from engine.service import Engine, RecoveryPlace, rebuilt
+from engine.service.rotation import KEEP
 from engine.storage.base import MARKER
 from engine.storage.local import LocalStorage, prepare_folder
 from offsitedb_tui.demo.held import HeldKey
+from tests.fixtures.history import StoppedClock
 from tests.fixtures.lost import AT, URL, Lost, moved, new_lost, shop_and_billing
 
 
@@ -452,6 +454,31 @@ def test_every_epoch_of_the_master_key_comes_back(bare: Lost, tmp_path: Path) ->
         assert engine.snapshots.verify(_artifact(bare.laid[0])).plaintext_bytes
         assert engine.connections.show("shop").sslmode == "verify-full"
         assert engine.verify.check_all().findings == ()
+
+
+@pytest.mark.parametrize("reached", [True, False])
+def test_an_epoch_is_kept_for_what_a_recovery_could_not_read(bare: Lost, tmp_path: Path, reached: bool) -> None:
+    """Snapshots at a destination that was away are in no catalog, and open with the epochs of the bundle alone."""
+    bare.connect("shop")
+    held_ = bare.held()
+    gone = HeldDestination(
+        id="e" * 32, name="disk", kind=DestinationKind.FOLDER, created_at=AT, folder=str(tmp_path / "away")
+    )
+    bare.seal(held_ if reached else replace(held_, destinations=(*held_.destinations, gone)))
+    held, clock = HeldKey(), StoppedClock()
+    found = bare.recover(tmp_path / "new", held)
+    assert [one.kind for one in found.remarks] == ([] if reached else [RemarkKind.NOT_REACHED])
+    with Engine.open(home=tmp_path / "new", key_store=held, clock=clock) as engine:
+        clock.at = datetime.now(UTC) + timedelta(days=4)
+        for epoch in (2, 3):
+            assert engine.keys.rotate().epoch == epoch
+            clock.at += 2 * KEEP
+            engine.keys.duty().run()
+        told = {one.epoch: one for one in engine.keys.status().epochs}
+        assert [told[n].state for n in (1, 2, 3)] == ["retired" if reached else "older", "retired", "current"]
+        assert ("could not read everything" in told[1].why) is not reached
+    if not reached:
+        assert held.load(found.catalog_id, 1).kid == found.kid
 
 
 def test_a_ca_file_of_the_lost_machine_is_written_where_the_connection_finds_it(bare: Lost, tmp_path: Path) -> None:
