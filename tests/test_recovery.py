@@ -87,12 +87,16 @@ def test_an_empty_machine_gets_everything_back(lost: Lost, tmp_path: Path) -> No
             assert verify_chain(tx, installation.signer_public) == []
         assert [event.kind for event in first] == [
             "installation.recovered",
+            "recovery.verified",
             "connection.recovered",
             "connection.recovered",
             "catalog.rebuilt",
         ]
         assert engine.verify.check_all().findings == ()
         assert first[0].data["where"] == str(lost.folder)
+        assert (first[1].data["steps"], first[1].data["destinations"]) == (2, 1)  # the bundle, and an artifact
+        proven = engine.recovery.show()
+        assert (proven.verified_at, proven.overdue) == (first[1].at, False)
         schedule = engine.schedules.show("shop")
         assert (schedule.cron, schedule.time_zone, schedule.enabled, schedule.next_at) == (
             "0 3 * * *",
