@@ -383,7 +383,8 @@ def test_a_command_in_a_sentence_is_set_as_one() -> None:
 
 
 def test_changes_are_told_in_plain_words() -> None:
-    raw = "enabled: True, fields: 1, from: a, key_backend: kernel, name: key_backend, stamp: " + "a" * 64
+    raw = "enabled: True, fields: 1, from: a, key_backend: kernel, name: key_backend"
+    raw += ", sha256: " + "c" * 64 + ", stamp: " + "a" * 64
     assert detail_words(raw) == "in force: yes, values sealed anew: 1, from: a, keyring: kernel, name: key_backend"
     assert detail_words("stamp: " + "b" * 64) == detail_words("") == ""
     assert detail_words("name: x, sessions_ended: 2, some_new: False") == "name: x, logins ended: 2, some new: no"

@@ -102,8 +102,8 @@ _NAMES = {
     "where": "place",
     "zone": "time zone",
 }
-_LEFT_OUT = re.compile(r"(?:^|, )stamp: [0-9a-f]{64}(?=, |$)")
-"""Which state a kit is of, for the program alone; it stands in the record."""
+_LEFT_OUT = re.compile(r"(?:^|, )(?:stamp|sha256): [0-9a-f]{64}(?=, |$)")
+"""Which state a kit is of, and its hash: for the program alone; they stand in the record."""
 _NAMED = re.compile(r"(^|, )([a-z][a-z_]*): (?:(True|False)(?=, |$))?")
 _YES_NO = {"True": "yes", "False": "no", None: ""}
 
