@@ -11,6 +11,8 @@ import pytest
 from engine.errors import KeyAccessError
 from engine.keys.door import OsKeyring
 from engine.keys.recovery import RecoveryCode
+from engine.model.recovery import Recovered, RecoveredConnection
+from screens import present_recovery as words
 from tests.fixtures.installation import Place, keyring_usable
 from tests.fixtures.lost import Lost, moved, new_lost, shop_and_billing
 from tests.fixtures.program import Program
@@ -52,7 +54,7 @@ def test_it_says_what_it_found_and_what_to_do_next(program: Program, lost: Lost)
         ["shop", "3", "0"],
     ]
     assert "5 snapshots are there, 0 are lost." in lines
-    assert "! off: somebody has written there 0 minutes ago" in said.out
+    assert "! off: somebody has written there less than a minute ago" in said.out
     for expected in (
         "UNPROVEN, all of them",
         "offsitedb drill --all --wait",
@@ -136,3 +138,10 @@ def test_a_machine_without_a_keyring_is_told_so_before_anything_is_written(
     assert said.error(12)["code"] == "key.no-backend"
     assert not (tmp_path / "home").exists()
     monkeypatch.undo()
+
+
+def test_one_is_one() -> None:
+    one = RecoveredConnection("shop", True, 1, 1, None, None, None)
+    found = Recovered("c" * 32, "k", "kernel", "off", "/x", ("off",), (one,), 1, 1, 0, ())
+    assert words.totals(found) == "1 snapshot is there, 1 is lost."
+    assert words.text(found).startswith("shop: 1 snapshot, newest")

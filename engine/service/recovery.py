@@ -198,6 +198,7 @@ class _Found:
             return []
         minutes = max(0, int((now - found.written_at).total_seconds() // 60))
         ago = f"{minutes} minutes" if minutes < 120 else f"{minutes // 60} hours"
+        ago = {0: "less than a minute", 1: "a minute"}.get(minutes, ago)
         said = (
             f"somebody has written there {ago} ago. If the old machine is alive, stop it before anything runs here:"
             " two installations of one name give numbers twice"

@@ -47,6 +47,7 @@ def verify(
 def _show(found: Verification, talk: Talk, *, manifests: bool) -> None:
     for part in found.checked:
         what, holds = _WORDS[part.part]
+        what = what.removesuffix("s") if part.count == 1 else what
         said = f"{part.wrong:,} wrong" if part.wrong else holds if part.count else "nothing looked at"
         glyph = "✗" if part.wrong else "✓" if part.count else "–"
         talk.show(f"{glyph} {part.count:>9,} {what:14} {said}" + (f"; {visible(part.note)}" if part.note else ""))
