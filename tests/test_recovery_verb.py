@@ -145,3 +145,17 @@ def test_one_is_one() -> None:
     found = Recovered("c" * 32, "k", "kernel", "off", "/x", ("off",), (one,), 1, 1, 0, ())
     assert words.totals(found) == "1 snapshot is there, 1 is lost."
     assert words.text(found).startswith("shop: 1 snapshot, newest")
+
+
+@needs_keyring
+def test_manifests_that_cannot_be_read_are_not_said_to_hold(program: Program, lost: Lost) -> None:
+    recover = ("recover", "--destination", str(lost.folder), "--code-stdin", "--json")
+    assert program.call(*recover, stdin=lost.code).status == 0
+    assert program.call("verify", "--manifests").status == 0
+    lost.folder.rename(lost.folder.with_name("away"))
+    said = program.call("verify", "--manifests")
+    assert said.status == 3, said.out
+    assert "!         0 manifests" in said.out
+    assert "5 could not be read" in said.out
+    assert "the catalog holds" not in said.out
+    assert program.call("verify").status == 0
