@@ -159,3 +159,13 @@ def test_manifests_that_cannot_be_read_are_not_said_to_hold(program: Program, lo
     assert "5 could not be read" in said.out
     assert "the catalog holds" not in said.out
     assert program.call("verify").status == 0
+
+
+@pytest.mark.parametrize(
+    "place", ["s3://AKIDX:hunter22@bucket/x", "s3://bucket/x?secret=hunter22", "s3://b/x#hunter22"]
+)
+def test_a_secret_in_the_place_is_refused_and_not_repeated(program: Program, place: str) -> None:
+    said = program.call("recover", "--destination", place, "--json")
+    assert said.error(2)["code"] == "config.invalid"
+    assert "OFFSITEDB_S3_SECRET_ACCESS_KEY" in said.error(2)["hint"]
+    assert "hunter22" not in said.out + said.err
