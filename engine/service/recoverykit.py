@@ -289,8 +289,9 @@ class RecoveryFacet:
         self._tried.pop(record.id, None)
         self._seen[record.id] = now
         with engine.catalog.write() as tx:
-            data = {"name": record.name, "stamp": contents.stamp, "objects": len(written)}
-            self._event(tx, WRITTEN, record.id, {**data, "sha256": hashlib.sha256(bundle).hexdigest()})
+            data: dict[str, str | int] = {"name": record.name, "stamp": contents.stamp, "objects": len(written)}
+            data["sha256"] = hashlib.sha256(bundle).hexdigest()
+            self._event(tx, WRITTEN, record.id, data)
             chain.sign_head(tx, keys.signer, engine.clock)
 
     def _note_failure(self, record: Destination, error: StoreError) -> None:
