@@ -21,7 +21,7 @@ from engine.kit.holdings import HeldDestination, HeldMaster
 from engine.model import Counts, DestinationKind
 from engine.model.recovery import RemarkKind
 from engine.model.retention import RemovalResult
-from engine.service import Engine, RecoveryPlace, rebuilt
+from engine.service import Engine, RecoveryPlace, jobs, rebuilt, restores
 from engine.service.rotation import KEEP
 from engine.storage.base import MARKER
 from engine.storage.local import LocalStorage, prepare_folder
@@ -483,6 +483,32 @@ def test_an_epoch_is_kept_for_what_a_recovery_could_not_read(bare: Lost, tmp_pat
         assert ("could not read everything" in told[1].why) is not reached
     if not reached:
         assert held.load(found.catalog_id, 1).kid == found.kid
+
+
+def test_no_connection_is_left_out_of_all(lost: Lost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many snapshots another one has since: a list of the newest would end before it."""
+    monkeypatch.setattr(restores, "_MOST", 2)
+    monkeypatch.setattr(jobs, "_MOST", 2)
+    held = HeldKey()
+    lost.recover(tmp_path / "new", held)
+    with Engine.open(home=tmp_path / "new", key_store=held) as engine:
+        assert [c.database for c in engine.restores.candidates()] == ["billing_2", "shop_3"]
+        every = [c.database for c in engine.restores.candidates(every=True)]
+        assert every == ["billing_2", "billing_1", "shop_3", "shop_2"]
+        assert [c.database for c in engine.restores.candidates(connection="shop")] == ["shop_3"]
+        assert [job.connection for job in engine.jobs.drill_all()] == ["billing", "billing", "shop", "shop"]
+
+
+def test_new_databases_have_names_of_their_own(bare: Lost, tmp_path: Path) -> None:
+    for name in ("shop-a", "shop_a"):
+        bare.lay(bare.connect(name))
+    bare.seal()
+    held = HeldKey()
+    bare.recover(tmp_path / "new", held)
+    with Engine.open(home=tmp_path / "new", key_store=held) as engine:
+        first, second = engine.restores.candidates()
+        assert (first.connection, first.database) == ("shop-a", "shop_a_1")
+        assert (second.connection, second.database) == ("shop_a", f"shop_a_1_{second.snapshot_id[:6]}")
 
 
 def test_a_ca_file_of_the_lost_machine_is_written_where_the_connection_finds_it(bare: Lost, tmp_path: Path) -> None:
