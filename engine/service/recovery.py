@@ -193,8 +193,8 @@ class _Found:
         if found.written_at is None or now - found.written_at > _WRITTEN_LATELY:
             return []
         said = (
-            f"somebody wrote there on {found.written_at:%Y-%m-%d at %H:%M} UTC. If the old machine is alive, stop it before"
-            " anything runs here: two installations of one name give numbers twice"
+            f"somebody wrote there on {found.written_at:%Y-%m-%d at %H:%M} UTC. If the old machine is alive, stop it"
+            " before anything runs here: two installations of one name give numbers twice"
         )
         return [Remark(RemarkKind.STILL_WRITTEN, destination.name, said)]
 
