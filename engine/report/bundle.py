@@ -93,10 +93,13 @@ def put(path: Path, data: bytes) -> None:
 
 
 def lay_beside(folder: Path, stamp: bytes, beside: Path) -> None:
-    """A time stamp into a bundle that has its name, in one step by way of the new file ``beside``. Raises OSError."""
+    """A time stamp into a bundle that has its name, in one step by way of the new file ``beside``.
+
+    Raises FileExistsError where one is there, OSError.
+    """
     try:
         put(beside, stamp)
-        beside.replace(folder / STAMP)
+        (folder / STAMP).hardlink_to(beside)
     finally:
         beside.unlink(missing_ok=True)
     _sync(folder)

@@ -61,8 +61,9 @@ def question(sums: bytes) -> Question:
 def read(data: bytes, sums: bytes, *, nonce: int | None = None, roots: Roots = ()) -> Stamp:
     """What the stamp ``data`` over ``sums`` says. Raises ValueError.
 
-    Without ``roots`` structure and digest alone are looked at: anybody could have made it. With them the signature has to
-    be that of a certificate for time stamping which, when it was made, led to one of them. ``nonce``: of the question.
+    Without ``roots`` structure and digest alone are looked at: anybody could have made it. With them the signature has
+    to be that of a certificate for time stamping which, when it was made, led to one of them. ``nonce``: of the
+    question.
     """
     try:
         return _read(_decoded(data), sums, nonce, roots)
@@ -96,9 +97,7 @@ def load_roots(path: Path) -> Roots:
     """
     try:
         with path.open("rb") as file:
-            data = file.read(_LONGEST_CA + 1)
-        if len(data) > _LONGEST_CA:
-            raise ValueError("it is longer than any list of certificates")
+            data = file.read(_LONGEST_CA)
         return tuple(dict.fromkeys(x509.load_pem_x509_certificates(data)))
     except OSError as e:
         raise ConfigError("config.timestamp-ca", f"{path} cannot be read: {e.strerror}") from e
@@ -115,7 +114,7 @@ def _decoded(data: bytes) -> TimeStampResponse:
         raise _Refused("it is longer than any time stamp")
     answer = decode_timestamp_response(data)
     if answer.status != PKIStatus.GRANTED:
-        told = " ".join(" ".join(answer.status_string).split())[:_SHOWN]
+        told = _printable(" ".join(" ".join(answer.status_string).split()))
         raise _Refused(f"the authority granted none (status {answer.status}){': ' if told else ''}{told}")
     return answer
 
@@ -129,7 +128,7 @@ def _signer(answer: TimeStampResponse) -> str:
     for der in answer.signed_data.certificates:
         certificate = x509.load_der_x509_certificate(der)
         if (certificate.issuer, certificate.serial_number) == (signer.issuer, signer.serial_number):
-            return certificate.subject.rfc4514_string()[:_SHOWN] or certificate.fingerprint(SHA256()).hex()
+            return _printable(certificate.subject.rfc4514_string()) or certificate.fingerprint(SHA256()).hex()
     raise _Refused("the certificate of its authority is not in it")
 
 
@@ -144,8 +143,13 @@ def _plain(said: str) -> str:
     """What the verification said, without the stack of its library."""
     if "has expired" in said or "not yet valid" in said:
         return "the authority's certificate was not good when the stamp was made"
-    if "issuer certificate" in said or "self-signed" in said or "self signed" in said:
+    if "certificate verify error" in said:
         return "it is not of an authority that the given CA vouches for"
     if "signature failure" in said or "digest failure" in said or "bad signature" in said:
         return "the authority's signature does not fit: it was altered"
     return f"it does not hold against the given CA: {said[:_SHOWN]}"
+
+
+def _printable(text: str) -> str:
+    """What a stranger wrote, short and without what a terminal would obey."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:_SHOWN])
