@@ -22,9 +22,9 @@ from engine.model.report import BundleVerdict, ReportLine, ReportStamp
 from engine.report import bundle, stamp
 from engine.service import reports as door
 from engine.service.posture import PostureFacet
-from engine.service.report_renderers import RENDERERS
 from engine.service.reports import verify_bundle
 from offsitedb_tui.verbs import report as verbs
+from screens import present_months
 from tests.fixtures.installation import Place
 from tests.fixtures.program import Program
 from tests.fixtures.receiver import Behaviour, Receiver, answer, drip, flood, hang
@@ -58,7 +58,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stamped]:
     place = tmp_path_factory.mktemp("stamped")
     with pytest.MonkeyPatch.context() as patch, https(place / "tls") as (server, url, trusted):
         patch.setattr(PostureFacet, "report", lambda self, connections=None: ())
-        patch.setattr(door, "RENDERERS", {"report.txt": RENDERERS["report.txt"]})
+        patch.setattr(door, "RENDERERS", {})  # what is drawn for people is drawn elsewhere
         with new_month(place / "home") as month:
             month.drilled(month.connection("shop", utc(1, month=10)), utc(2))
             tsa = new_tsa(place / "tsa")
@@ -110,6 +110,8 @@ def test_a_stamp_is_had_and_openssl_and_we_agree(it: Stamped, tmp_path: Path) ->
     assert (found.stamp.at, found.stamp.held, found.stamp.accuracy_s) == (had(line).at, True, 1.0)
     assert "existed at" in found.stamp.shows
     blind = verify_bundle(folder)
+    assert "existed at" in present_months.verified_lines(found)[-1].text
+    assert "held against no authority" in present_months.verified_lines(blind)[-1].text
     assert blind.ok
     assert blind.stamp is not None
     assert not blind.stamp.held
@@ -188,11 +190,14 @@ def test_whatever_an_authority_does_the_report_is_there(it: Stamped, name: str) 
     found = verify_bundle(it.month.folder(line), timestamp_ca=it.tsa.ca)
     assert (refused(found), found.stamp) == ({}, None)
     assert it.month.engine.reports.newest("2026-11") == line
+    assert present_months.unstamped_lines(line, said)[1].text.strip() == said
     assert [(e.kind, e.data["error"]) for e in it.events(line)] == [("report.unstamped", said)]
 
 
 def test_who_may_not_be_asked_is_not_asked(it: Stamped) -> None:
-    connections = it.server.connections
+    reports, connections = it.month.engine.reports, it.server.connections
+    it.set(timestamp_ca="/nowhere.pem")
+    line = it.month.build()
     loopback = f"https://127.0.0.1:{it.server.port}/"
     for changes, message in (
         ({"timestamp_allow_private": False}, "is none of a public service"),
@@ -200,7 +205,10 @@ def test_who_may_not_be_asked_is_not_asked(it: Stamped) -> None:
             {"timestamp_allow_private": False, "timestamp_url": "https://127.0.0.1/"},
             "is not an address on the internet",
         ),
-        ({"timestamp_allow_private": False, "timestamp_url": "http://tsa.example.org/"}, "over https"),
+        (
+            {"timestamp_allow_private": False, "timestamp_url": "http://tsa.example.org/"},
+            "has to begin with https:// (timestamp_allow_private is off)",
+        ),
         ({"timestamp_url": "https://169.254.169.254/"}, "is not an address on the internet"),
         ({"timestamp_url": "tsa.example.org"}, "does not begin with https://"),
         ({"timestamp_ca": "/nowhere.pem"}, "/nowhere.pem cannot be read"),
@@ -208,17 +216,15 @@ def test_who_may_not_be_asked_is_not_asked(it: Stamped) -> None:
     ):
         it.set(timestamp_url=loopback, timestamp_allow_private=True, timestamp_ca=str(it.tsa.ca))
         it.set(**changes)
-        assert message in (had(it.month.build()).error or "")
+        assert message in (had(reports.stamp(line)).error or "")
     it.set(timestamp_url=loopback, timestamp_ca=str(it.tsa.ca))
-    it.month.engine.reports.stamps.outbound = Outbound(
-        resolve=lambda host, port: ["10.0.0.1"], step_s=0.3, attempt_s=0.5
-    )
+    reports.stamps.outbound = Outbound(resolve=lambda host, port: ["10.0.0.1"], step_s=0.3, attempt_s=0.5)
     it.set(timestamp_url="https://tsa.example.org/", timestamp_allow_private=False)
-    assert "leads to 10.0.0.1" in (had(it.month.build()).error or "")
+    assert "leads to 10.0.0.1" in (had(reports.stamp(line)).error or "")
     assert it.server.connections == connections
-    it.month.engine.reports.stamps.outbound = Outbound(step_s=0.3, attempt_s=0.5)
+    reports.stamps.outbound = Outbound(step_s=0.3, attempt_s=0.5)
     it.set(timestamp_url=loopback, timestamp_allow_private=True)
-    assert "certificate" in (had(it.month.build()).error or ""), "a server that nobody vouches for"
+    assert "certificate" in (had(reports.stamp(line)).error or ""), "a server that nobody vouches for"
 
 
 def test_a_stamp_comes_later_and_no_signed_file_changes(it: Stamped) -> None:

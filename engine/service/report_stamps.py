@@ -122,7 +122,8 @@ class Stamps:
             headers = {"content-type": stamp.QUERY, "accept": stamp.REPLY}
             data = self.outbound.exchange(target, question.body, headers, at_most=stamp.LONGEST_BYTES)
         except (AlertFailed, ConfigError) as e:
-            return self._failed(e.message)
+            outside = e.code in ("config.alert-url", "alert.refused") and not settings.timestamp_allow_private
+            return self._failed(e.message + (" (timestamp_allow_private is off)" if outside else ""))
         try:
             found = stamp.read(data, sums, nonce=question.nonce, roots=roots)
         except ValueError as e:
