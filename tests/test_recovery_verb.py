@@ -52,7 +52,7 @@ def test_it_says_what_it_found_and_what_to_do_next(program: Program, lost: Lost)
         ["shop", "3", "0"],
     ]
     assert "5 snapshots are there, 0 are lost." in lines
-    assert "! off: somebody has written there 0 minutes ago" in said.out
+    assert "! off: somebody wrote there on 20" in said.out
     for expected in (
         "UNPROVEN, all of them",
         "offsitedb drill --all --wait",

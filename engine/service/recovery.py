@@ -192,11 +192,9 @@ class _Found:
         now = self._machine.clock.now()
         if found.written_at is None or now - found.written_at > _WRITTEN_LATELY:
             return []
-        minutes = max(0, int((now - found.written_at).total_seconds() // 60))
-        ago = f"{minutes} minutes" if minutes < 120 else f"{minutes // 60} hours"
         said = (
-            f"somebody has written there {ago} ago. If the old machine is alive, stop it before anything runs here:"
-            " two installations of one name give numbers twice"
+            f"somebody wrote there on {found.written_at:%Y-%m-%d at %H:%M} UTC. If the old machine is alive, stop it"
+            " before anything runs here: two installations of one name give numbers twice"
         )
         return [Remark(RemarkKind.STILL_WRITTEN, destination.name, said)]
 
