@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from engine.model.report import BundleStamp, BundleVerdict, ReportLine
+from engine.model.report import STAMP_CHECK, BundleStamp, BundleVerdict, ReportLine
 from screens.fact import Fact
 from screens.phrase import Phrase, Tone
 from screens.present import clock_time
@@ -125,8 +125,10 @@ def verified_lines(found: BundleVerdict) -> tuple[Phrase, ...]:
             *(() if found.stamp is None else (_stamped(found.stamp),)),
         )
     bad = [check for check in found.checks if not check.ok]
+    signed = [check.name for check in bad] == [STAMP_CHECK]
+    said = "is as it was signed, but its time stamp is refused" if signed else "is not what was signed"
     return (
-        Phrase("✗ ", Tone.BAD) + f"the report of {found.month} is not what was signed",
+        Phrase("✗ ", Tone.BAD) + f"the report of {found.month} {said}",
         *(
             Phrase(f"  {check.name}: ") + Phrase(textwrap.shorten(check.detail, _DETAIL, placeholder=" …"))
             for check in bad

@@ -109,6 +109,8 @@ def test_a_stamp_is_had_and_openssl_and_we_agree(it: Stamped, tmp_path: Path) ->
     assert found.stamp is not None
     assert (found.stamp.at, found.stamp.held, found.stamp.accuracy_s) == (had(line).at, True, 1.0)
     assert "existed at" in found.stamp.shows
+    said = found.stamp.shows
+    assert ("one of the two clocks was wrong" in said) == (line.built_at > found.stamp.at + timedelta(minutes=5))
     blind = verify_bundle(folder)
     assert "existed at" in present_months.verified_lines(found)[-1].text
     assert "held against no authority" in present_months.verified_lines(blind)[-1].text
@@ -286,6 +288,7 @@ def test_a_stamp_that_is_not_this_bundles_is_refused(it: Stamped, tmp_path: Path
         found = verify_bundle(folder, timestamp_ca=it.tsa.ca)
         assert not found.ok
         assert refused(found).keys() == {"time stamp"}
+        assert "as it was signed, but its time stamp is refused" in present_months.verified_lines(found)[0].text
         assert verify_bundle(folder).ok == blind
         changed = replace(line, folder=str(folder))
         if not blind:
@@ -354,6 +357,9 @@ def test_the_verbs(it: Stamped, place: Place, monkeypatch: pytest.MonkeyPatch) -
     checked = program.call("report", "verify", folder, "--timestamp-ca", str(it.tsa.ca))
     assert (checked.status, checked.out.count("✓")) == (0, 7)
     assert "existed at" in checked.out
+    foreign = program.call("report", "verify", folder, "--timestamp-ca", str(it.place / "tls" / "root.crt"))
+    assert foreign.status == 40
+    assert "the report is as it was signed, but its time stamp" in foreign.err
     assert program.call("report", "verify", folder, "--timestamp-ca", "/none").status == 2
     connections = it.server.connections
     assert program.call(*build, "--no-timestamp", "--json").document()["stamp"] is None

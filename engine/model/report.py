@@ -382,6 +382,10 @@ class BundleCheck:
     detail: str
 
 
+STAMP_CHECK = "time stamp"
+"""The check of a bundle's time stamp; when it alone fails the report is as it was signed all the same."""
+
+
 @dataclass(frozen=True, slots=True)
 class BundleStamp:
     """The time stamp in a bundle. ``held``: against the CA that was given; without that anybody may have made it."""

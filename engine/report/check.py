@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from engine.clock import rfc3339
 from engine.codec import from_plain
 from engine.errors import FormatError
 from engine.evidence import canonical, sshsig
@@ -18,11 +17,11 @@ from engine.evidence.chain import event_hash, head_bytes
 from engine.evidence.receipts import read_receipt
 from engine.evidence.signer import allowed_signers, fingerprint, openssh_public, verify
 from engine.model import Event, EventHead
-from engine.model.report import REPORT_VERSION, BundleCheck, BundleStamp, BundleVerdict, Report
+from engine.model.report import REPORT_VERSION, STAMP_CHECK, BundleCheck, BundleStamp, BundleVerdict, Report
 from engine.report import bundle, stamp
 from engine.report.reading import Bundle, opened
 from engine.report.recount import Difference, Reduced, recount, reduce
-from engine.report.wording import NOT_PROVEN, stamp_shows
+from engine.report.wording import NOT_PROVEN, moment_utc, stamp_shows
 
 _SHOWN = 5
 """Differences that are told one by one."""
@@ -64,7 +63,7 @@ class _Checking:
         for name, step in steps:
             self._take(name, step)
         if bundle.STAMP in self.bundle.names:
-            self._take("time stamp", self._stamp)
+            self._take(STAMP_CHECK, self._stamp)
         report = self.report
         return BundleVerdict(
             ok=all(c.ok for c in self.checks),
@@ -129,10 +128,11 @@ class _Checking:
         except ValueError as e:
             raise ValueError(f"{bundle.STAMP} is refused: {e}") from e
         held, accuracy = bool(self.roots), found.accuracy.total_seconds() if found.accuracy is not None else None
-        shows = stamp_shows(found.at, found.accuracy, found.authority, held=held)
+        built_at = None if self.report is None else self.report.built_at
+        shows = stamp_shows(found.at, found.accuracy, found.authority, held=held, built_at=built_at)
         self.stamp = BundleStamp(found.at, accuracy, found.authority, held, shows)
         against = "held against the CA that was given" if held else "its authority's signature was not checked"
-        return f"{rfc3339(found.at)} by {found.authority}: {against}"
+        return f"{moment_utc(found.at)} by {found.authority}: {against}"
 
     def _report(self) -> str:
         plain = canonical.decode(self.bundle.read(bundle.REPORT_JSON))

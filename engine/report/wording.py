@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from engine.clock import rfc3339
 from engine.evidence import sshsig
 from engine.evidence.signer import PRINCIPAL
 
@@ -18,6 +17,9 @@ COMMANDS = (
     f"ssh-keygen -Y verify -f allowed_signers -I {PRINCIPAL} -n {sshsig.REPORT} -s SHA256SUMS.sig < SHA256SUMS",
 )
 """What checks a bundle without our software, in its folder."""
+
+_CLOCKS = timedelta(minutes=5)
+"""By how much a good clock may be wrong."""
 
 STAMP_COMMAND = "openssl ts -verify -data SHA256SUMS -in SHA256SUMS.tsr -CAfile AUTHORITY.pem"
 """What checks a bundle's time stamp without our software."""
@@ -119,18 +121,30 @@ def verify_text(fingerprint: str) -> str:
     )
 
 
-def stamp_shows(at: datetime, accuracy: timedelta | None, authority: str, *, held: bool) -> str:
-    """What a time stamp proves, and what it does not."""
+def moment_utc(at: datetime) -> str:
+    """``2026-11-30 20:28:13 UTC``."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def stamp_shows(
+    at: datetime, accuracy: timedelta | None, authority: str, *, held: bool, built_at: datetime | None
+) -> str:
+    """What a time stamp proves, and what it does not. ``built_at``: as the report says."""
     if not held:
         return (
-            f"The time stamp names {rfc3339(at)}, but its signature was held against nobody's certificate: it proves"
+            f"The time stamp names {moment_utc(at)}, but its signature was held against nobody's certificate: it proves"
             " nothing until it is. Fetch the authority's CA certificates from the authority, and give them with"
             " `--timestamp-ca FILE`."
         )
+    said = f" The report says that it was built at {moment_utc(built_at)}" if built_at is not None else ""
+    if built_at is not None:
+        late = built_at - at > (accuracy or timedelta()) + _CLOCKS
+        said += ", which is later: one of the two clocks was wrong." if late else "."
     give = f" (give or take {accuracy.total_seconds():g} s)" if accuracy else ""
     return (
-        f"The time stamp proves that this bundle existed at {rfc3339(at)}{give}, if you trust the clock of {authority}."
-        " It does not prove how long before that it was made, that what it says is true, or that it is the only one."
+        f"The time stamp proves that this bundle existed at {moment_utc(at)}{give}, if you trust the clock of"
+        f" {authority}.{said} It does not prove how long before that it was made, that what it says is true, or that it"
+        " is the only one."
     )
 
 

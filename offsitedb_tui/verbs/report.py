@@ -13,7 +13,7 @@ import typer
 
 from engine.config import load
 from engine.errors import ConfigError, FormatError, PartialResult
-from engine.model.report import BundleVerdict, ReportLine
+from engine.model.report import STAMP_CHECK, BundleVerdict, ReportLine
 from engine.paths import locate
 from engine.service.report_export import FORMS
 from engine.service.reports import verify_bundle
@@ -196,7 +196,7 @@ def verify(
         talk.document(found)
         _show_verdict(found, talk)
         if not found.ok:
-            failed = FormatError("format.bundle", "this is not the report that was signed")
+            failed = FormatError("format.bundle", _said_of(found))
             talk.say(f"error: {failed.message}  [{failed.code}]")
             talk.say(f"  → {failed.hint}")
             raise typer.Exit(FormatError.exit_status)
@@ -211,6 +211,12 @@ def _show_verdict(found: BundleVerdict, talk: Talk) -> None:
             f"Compare the key's fingerprint with one that you were given in another way: {found.signer_fingerprint}"
         )
         talk.show("It has no time stamp." if found.stamp is None else visible(found.stamp.shows))
+
+
+def _said_of(found: BundleVerdict) -> str:
+    if [one.name for one in found.checks if not one.ok] == [STAMP_CHECK]:
+        return "the report is as it was signed, but its time stamp is none of this report or of this authority"
+    return "this is not the report that was signed"
 
 
 def _authority() -> Path | None:
