@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from asn1crypto import cms, tsp
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from rfc3161_client import (
@@ -112,11 +113,28 @@ class _Refused(ValueError):
 def _decoded(data: bytes) -> TimeStampResponse:
     if len(data) > LONGEST_BYTES:
         raise _Refused("it is longer than any time stamp")
-    answer = decode_timestamp_response(data)
+    try:
+        answer = decode_timestamp_response(data)
+    except ValueError as e:
+        if "InvalidSetOrdering" not in str(e):
+            raise
+        answer = decode_timestamp_response(_in_order(data))
     if answer.status != PKIStatus.GRANTED:
         told = _printable(" ".join(" ".join(answer.status_string).split()))
         raise _Refused(f"the authority granted none (status {answer.status}){': ' if told else ''}{told}")
     return answer
+
+
+def _in_order(data: bytes) -> bytes:
+    """The answer with its certificates in the order that DER wants of a set; no signature covers it.
+
+    Many authorities send their own certificate first. What is kept in the bundle is what they sent.
+    """
+    answer = tsp.TimeStampResp.load(data, strict=True)
+    signed = answer["time_stamp_token"]["content"]
+    signed["certificates"] = cms.CertificateSet(sorted(signed["certificates"], key=lambda one: one.dump()))
+    ordered: bytes = answer.dump()
+    return ordered
 
 
 def _signer(answer: TimeStampResponse) -> str:
