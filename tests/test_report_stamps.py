@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rfc3161_client import decode_timestamp_response
 
 from engine import catalog as catalogs
 from engine.alerts.sending import Outbound
@@ -27,7 +28,7 @@ from offsitedb_tui.verbs import report as verbs
 from screens import present_months
 from tests.fixtures.installation import Place
 from tests.fixtures.program import Program
-from tests.fixtures.receiver import Behaviour, Receiver, answer, drip, flood, hang
+from tests.fixtures.receiver import Behaviour, Handler, Receiver, answer, drip, flood, hang
 from tests.fixtures.reported import Month, new_month, utc
 from tests.fixtures.stamping import Tsa, https, new_tsa, said
 
@@ -242,7 +243,7 @@ def test_a_stamp_comes_later_and_no_signed_file_changes(it: Stamped) -> None:
     assert it.server.connections == connections, "not before its time"
     it.month.at(it.month.clock.at + timedelta(minutes=15))
     it.server.instead.append(it.tsa.answering())
-    it.month.engine.reports.stamps.again(lambda: [again])
+    it.month.engine.reports.look()
     late = it.month.engine.reports.newest("2026-11")
     assert (late.id, had(late).held, had(late).error) == (line.id, True, None)
     assert [e.kind for e in it.events(line)] == ["report.stamped", "report.unstamped"]
@@ -269,6 +270,24 @@ def test_a_process_that_ended_in_between_leaves_the_asking_to_the_worker(
     it.server.instead.append(it.tsa.answering())
     it.month.engine.reports.stamps.again(lambda: [line])
     assert had(it.month.engine.reports.newest("2026-11")).at is not None
+
+
+def test_of_two_that_ask_at_the_same_time_the_first_stamp_stays(it: Stamped) -> None:
+    it.set(timestamp_url=f"https://127.0.0.1:{it.server.port}/", timestamp_ca=str(it.tsa.ca))
+    first = b""
+
+    def overtaken(handler: Handler) -> None:
+        nonlocal first
+        folder = it.month.folder(it.month.engine.reports.newest("2026-11"))
+        first = it.tsa.reply(stamp.question((folder / bundle.SUMS).read_bytes()).body)
+        (folder / bundle.STAMP).write_bytes(first)
+        it.tsa.answering()(handler)
+
+    it.server.instead.append(overtaken)
+    line = it.month.build()
+    assert (had(line).error, had(line).held) == (None, True)
+    assert (it.month.folder(line) / bundle.STAMP).read_bytes() == first
+    assert [p.name for p in it.month.engine.paths.reports.glob(".*")] == []
 
 
 def test_a_stamp_that_is_not_this_bundles_is_refused(it: Stamped, tmp_path: Path) -> None:
@@ -299,19 +318,35 @@ def test_a_stamp_that_is_not_this_bundles_is_refused(it: Stamped, tmp_path: Path
         assert (folder / bundle.STAMP).read_bytes() == data
 
 
-def test_a_byte_that_is_changed_is_refused_or_says_nothing(it: Stamped) -> None:
+def test_certificates_that_are_out_of_order_are_read(tmp_path: Path) -> None:
+    tsa = new_tsa(tmp_path / "tsa", "CN=First", chain=True)
+    data = tsa.reply(stamp.question(SUMS).body)
+    with pytest.raises(ValueError, match="InvalidSetOrdering"):
+        decode_timestamp_response(data)
+    assert stamp.read(data, SUMS, roots=stamp.load_roots(tsa.ca)).authority == "CN=First"
+    (tmp_path / "sums").write_bytes(SUMS)
+    (tmp_path / "tsr").write_bytes(data)
+    argv = ("openssl", "ts", "-verify", "-data", "sums", "-in", "tsr", "-CAfile", tsa.ca)
+    assert subprocess.run(argv, cwd=tmp_path, capture_output=True, check=False).returncode == 0
+    with pytest.raises(ValueError, match="not of an authority"):
+        stamp.read(data, SUMS, roots=stamp.load_roots(new_tsa(tmp_path / "other").ca))
+
+
+@pytest.mark.parametrize(("chain", "step"), [(False, 3), (True, 11)])
+def test_a_byte_that_is_changed_is_refused_or_says_nothing(tmp_path: Path, chain: bool, step: int) -> None:
     """What the format itself ignores may change; what the stamp says may not."""
-    mine, roots = it.tsa.reply(stamp.question(SUMS).body), stamp.load_roots(it.tsa.ca)
+    tsa = new_tsa(tmp_path / "tsa", chain=chain)
+    mine, roots = tsa.reply(stamp.question(SUMS).body), stamp.load_roots(tsa.ca)
     told = stamp.read(mine, SUMS, roots=roots)
     ignored = 0
-    for at in range(0, len(mine), 3):
+    for at in range(0, len(mine), step):
         other = mine[:at] + bytes([mine[at] ^ 0x41]) + mine[at + 1 :]
         try:
             assert stamp.read(other, SUMS, roots=roots) == told, at
             ignored += 1
         except ValueError:
             continue
-    assert ignored < 10
+    assert ignored < 10 or chain, "the certificate of a root that is trusted already is not looked at"
 
 
 @settings(max_examples=50, deadline=None)
