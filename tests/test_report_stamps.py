@@ -231,10 +231,11 @@ def test_who_may_not_be_asked_is_not_asked(it: Stamped) -> None:
 
 
 def test_a_stamp_comes_later_and_no_signed_file_changes(it: Stamped) -> None:
-    it.server.instead += [answer(503), answer(503)]
+    it.server.instead += [answer(503), answer(503), answer(503)]
     line = it.month.build()
     folder = it.month.folder(line)
     before = files(folder)
+    other = it.month.build()
     again = it.month.engine.reports.stamp(line)
     assert had(again).error == had(line).error
     assert [e.kind for e in it.events(line)] == ["report.unstamped"], "of a row of failures the first"
@@ -242,9 +243,13 @@ def test_a_stamp_comes_later_and_no_signed_file_changes(it: Stamped) -> None:
     it.month.engine.reports.look()
     assert it.server.connections == connections, "not before its time"
     it.month.at(it.month.clock.at + timedelta(minutes=15))
-    it.server.instead.append(it.tsa.answering())
+    it.server.instead.append(answer(503))
     it.month.engine.reports.look()
-    late = it.month.engine.reports.newest("2026-11")
+    assert it.server.connections == connections + 1, "one failure is enough for a look"
+    it.server.instead += [it.tsa.answering(), answer(503)]
+    it.month.engine.reports.look()
+    late = next(one for one in it.month.engine.reports.list() if one.id == line.id)
+    assert had(it.month.engine.reports.newest("2026-11")).error, f"{other.id} was asked for first"
     assert (late.id, had(late).held, had(late).error) == (line.id, True, None)
     assert [e.kind for e in it.events(line)] == ["report.stamped", "report.unstamped"]
     assert files(folder) == before

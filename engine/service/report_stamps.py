@@ -10,7 +10,7 @@ import logging
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,8 @@ class Stamps:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.outbound = Outbound()
+        self._tried: dict[str, datetime] = {}
+        """When it was last tried again, by report: also where that could not be written down."""
 
     def wanted(self, asked: bool | None) -> bool:
         """Whether a report that is built now is to be stamped. ``asked`` None: as the settings say.
@@ -82,17 +84,26 @@ class Stamps:
         return self._told(line, outcome)
 
     def again(self, lines: Callable[[], Sequence[ReportLine]]) -> None:
-        """Ask once more for those of ``lines`` that lie here and have none, when their time has come."""
+        """Ask once more for those of ``lines`` that lie here and have none, when their time has come.
+
+        After the first failure the others wait for the next look: an authority that hangs would hold all of them up.
+        """
         if not self._engine.settings.report.timestamp_url:
             return
         now = self._engine.clock.now()
         for line in lines():
-            waits = line.stamp is not None and line.stamp.error is not None and line.stamp.asked_at + AGAIN <= now
-            if waits and line.folder is not None and now - line.built_at < GIVES_UP:
-                try:
-                    self.get(line, Path(line.folder))
-                except OffsiteError as e:
-                    _log.warning("the report of %s was not stamped: %s", line.month, e.message)
+            if line.folder is None or line.stamp is None or line.stamp.error is None or now - line.built_at > GIVES_UP:
+                continue
+            if max(line.stamp.asked_at, self._tried.get(line.id, line.stamp.asked_at)) + AGAIN > now:
+                continue
+            self._tried[line.id] = now
+            try:
+                told = self.get(line, Path(line.folder)).stamp
+            except OffsiteError as e:
+                _log.warning("the report of %s was not stamped: %s", line.month, e.message)
+            else:
+                if told is not None and told.error is not None:
+                    return
 
     def roots(self) -> stamp.Roots:
         """What the settings want stamps to be held against; empty: nothing. Raises ConfigError."""
