@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from asn1crypto import cms, tsp
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from rfc3161_client import (
@@ -130,6 +129,8 @@ def _in_order(data: bytes) -> bytes:
 
     Many authorities send their own certificate first. What is kept in the bundle is what they sent.
     """
+    from asn1crypto import cms, tsp  # late: it takes longer to load than all else here, and is seldom needed
+
     answer = tsp.TimeStampResp.load(data, strict=True)
     signed = answer["time_stamp_token"]["content"]
     signed["certificates"] = cms.CertificateSet(sorted(signed["certificates"], key=lambda one: one.dump()))
