@@ -48,6 +48,8 @@ _WORDS = {
     "recovery.kit-failed": "writing the recovery kit failed",
     "recovery.kit-written": "the recovery kit was written",
     "recovery.verified": "the recovery code was checked against what it has to open",
+    "report.stamped": "a time stamp for a monthly report was had",
+    "report.unstamped": "no time stamp for a monthly report could be had",
     "retention.paused": "deleting was paused",
     "retention.resumed": "deleting was resumed",
     "retention.set": "the rules of what is kept were changed",
