@@ -87,6 +87,12 @@ class ApiSettings:
 class ReportSettings:
     time_zone: str = ""
     """In which months and days of the monthly report begin; empty: this host's."""
+    timestamp_url: str = ""
+    """An authority (RFC 3161) that is asked for a time stamp of every report; empty: none is."""
+    timestamp_ca: str = ""
+    """A PEM file with the CA certificates that its stamps are held against."""
+    timestamp_allow_private: bool = False
+    """The authority may be in a private network or on this host, and be asked over http."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,14 @@ CODES: dict[str, tuple[str, str]] = {
         "a month that no report can be made of",
         "Write it as year and month, such as `2026-11`; a report tells of a month that has begun.",
     ),
+    "config.timestamp": (
+        "there is no authority to ask for a time stamp, or it may not be asked",
+        'Name one in config.toml: `timestamp_url = "https://…"` under `[report]`.',
+    ),
+    "config.timestamp-ca": (
+        "the certificates of the time-stamping authority cannot be read",
+        "Give a file with its CA certificates in PEM form: `--timestamp-ca FILE`, or `timestamp_ca` under `[report]` in config.toml.",
+    ),
     "config.report-elsewhere": (
         "the report lies on another host, or its folder is gone",
         "Ask on the host that built it (`offsitedb report list`), or build it here: `offsitedb report build --month MONTH`.",
@@ -102,6 +110,10 @@ CODES: dict[str, tuple[str, str]] = {
     "partial.some-failed": (
         "some of several things were done and some were not",
         "Read the list above; what failed can be run again.",
+    ),
+    "partial.no-timestamp": (
+        "the report is there, a time stamp for it could not be had",
+        "Nothing of the report is lost. Ask again later: `offsitedb report stamp MONTH`.",
     ),
     # -- KeyAccessError (12)
     "key.no-backend": (

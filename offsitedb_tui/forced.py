@@ -35,7 +35,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "posture": _ALL,
     "receipt": _ALL,
     "reconcile": _ALL,
-    "report": ("build", "list", "show"),
+    "report": ("build", "list", "show", "stamp"),
     "restore": _ALL,
     "restores": _ALL,
     "recovery": ("show", "kit"),

@@ -122,7 +122,10 @@ class MonthsSheet(Sheet[None]):
 
         def built(line: ReportLine) -> None:
             again = f", revision {line.revision}" if line.revision > 1 else ""
-            self.done(f"the report of {line.month} is built and signed{again}; enter reads it")
+            if line.stamp is not None and line.stamp.error is not None:
+                self.notice(*present_months.unstamped_lines(line, line.stamp.error))
+            else:
+                self.done(f"the report of {line.month} is built and signed{again}; enter reads it")
             self._read()
 
         self.call("build", lambda _token: self.engine.reports.build(month), built, keep=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from engine.model.report import BundleVerdict, ReportLine
+from engine.model.report import STAMP_CHECK, BundleStamp, BundleVerdict, ReportLine
 from screens.fact import Fact
 from screens.phrase import Phrase, Tone
 from screens.present import clock_time
@@ -98,16 +98,37 @@ def _parts(line: str) -> Iterator[str]:
         yield line[start:]
 
 
+def unstamped_lines(line: ReportLine, why: str) -> tuple[Phrase, ...]:
+    """That a report was built and signed, and has no time stamp."""
+    again = f", revision {line.revision}," if line.revision > 1 else ""
+    return (
+        Phrase("! ", Tone.WARN) + f"the report of {line.month}{again} is built and signed, but has no time stamp",
+        Phrase(f"  {textwrap.shorten(why, _DETAIL, placeholder=' …')}", Tone.DIM),
+        Phrase("  → A worker asks again; by hand: ", Tone.DIM)
+        + Phrase(f"offsitedb report stamp {line.month}", Tone.CODE),
+    )
+
+
+def _stamped(stamp: BundleStamp) -> Phrase:
+    at = f"{stamp.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    if stamp.held:
+        return Phrase(f"  it existed at {at}, as {stamp.by} says", Tone.DIM)
+    return Phrase(f"  it has a time stamp of {at} that was held against no authority", Tone.WARN)
+
+
 def verified_lines(found: BundleVerdict) -> tuple[Phrase, ...]:
     """What was looked at, in a few lines: everything when it failed."""
     if found.ok:
         return (
             Phrase("✓ ", Tone.GOOD) + f"the report of {found.month} is whole and signed: {len(found.checks):,} checks",
             Phrase(f"  signed by {found.signer_fingerprint}", Tone.DIM),
+            *(() if found.stamp is None else (_stamped(found.stamp),)),
         )
     bad = [check for check in found.checks if not check.ok]
+    signed = [check.name for check in bad] == [STAMP_CHECK]
+    said = "is as it was signed, but its time stamp is refused" if signed else "is not what was signed"
     return (
-        Phrase("✗ ", Tone.BAD) + f"the report of {found.month} is not what was signed",
+        Phrase("✗ ", Tone.BAD) + f"the report of {found.month} {said}",
         *(
             Phrase(f"  {check.name}: ") + Phrase(textwrap.shorten(check.detail, _DETAIL, placeholder=" …"))
             for check in bad

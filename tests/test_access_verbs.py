@@ -62,6 +62,7 @@ MARKED: dict[str, tuple[Role, bool]] = {
     "recovery.kit": (Role.OPERATOR, False),
     "recovery.verify": (Role.ADMIN, False),
     "reports.build": (Role.OPERATOR, False),
+    "reports.stamp": (Role.OPERATOR, False),
     "restores.make_database": (Role.OPERATOR, True),
     "restores.plan": (Role.OPERATOR, False),
     "restores.start": (Role.OPERATOR, True),

@@ -149,6 +149,7 @@ ELSEWHERE = {
     "keys.rotate": "tests.test_rotation",
     **dict.fromkeys(("recovery.kit", "recovery.verify"), "tests.live.test_kit_checkpoint"),
     "reports.build": "tests.test_report_duty",
+    "reports.stamp": "tests.test_report_stamps",
     "operators.recover": "tests.test_operators",
     "operators.confirm": "its failures are events; what it was given for is one",
     "keys.confirm_with": "it looks at the code, and is keys.confirm_recovery then",

@@ -1,4 +1,5 @@
 """Which URLs alerts may be sent to, and which addresses: what keeps a channel from reaching into our own network.
+Whoever is asked for time stamps is judged by the same rules.
 
 A URL is judged when the channel is added, its addresses every time something is sent; the connection is then made to
 the very address that was judged. Refused are userinfo, odd ports, redirects, addresses written in unusual ways, and
@@ -99,7 +100,7 @@ def check_url(text: str, *, allow_private: bool) -> Target:
     if scheme not in ("https", "http"):
         raise _refused("the URL does not begin with https://")
     if scheme == "http" and not allow_private:
-        raise _refused("alerts are sent over https", "Give an https URL; http is for `--allow-private`.")
+        raise _refused("the URL has to begin with https://", "Give an https URL; http is for `--allow-private`.")
     if "@" in parts.netloc:
         raise _refused("the URL has a user or password in it", "Put the token where the service wants it: in the path.")
     if "#" in text:
@@ -133,7 +134,7 @@ def addresses(target: Target, resolve: Resolve | None = None) -> tuple[str, ...]
         except ValueError as e:
             raise AlertFailed("alert.refused", f"{target.host} resolves to something that is no address") from e
         if not allowed(address, allow_private=target.allow_private):
-            raise AlertFailed("alert.refused", f"{target.host} leads to {address}, where alerts may not be sent")
+            raise AlertFailed("alert.refused", f"{target.host} leads to {address}, where nothing may be sent")
         judged.append(str(address))
     if not judged:
         raise AlertFailed("alert.unreachable", f"the host name {target.host} has no address", retry=True)

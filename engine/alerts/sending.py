@@ -1,7 +1,8 @@
 """Telling a channel: one request to the address that was judged, or one call of Apprise.
 
 Redirects are not followed, proxies of the environment not asked, and nothing of an answer is read but its status: what
-a server says is nobody's business here. A whole attempt is over within :data:`ATTEMPT_S`.
+a server says is nobody's business here (but of :meth:`Outbound.exchange`, which reads so much and no more). A whole
+attempt is over within :data:`ATTEMPT_S`.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from engine.alerts import guard
 from engine.alerts.guard import Resolve, Target
 from engine.errors import AlertFailed, ConfigError, OffsiteError
 from engine.redact import holding
 from engine.version import VERSION
+
+if TYPE_CHECKING:
+    import httpx
 
 STEP_S = 10.0
 """How long connecting, sending and the wait for an answer may each take."""
@@ -45,19 +49,36 @@ class Outbound:
         """GET the URL. Raises AlertFailed unless it was answered with 2xx."""
         self._send("GET", target, b"", {})
 
-    def _send(self, method: str, target: Target, payload: bytes, headers: Mapping[str, str]) -> None:
+    def exchange(self, target: Target, payload: bytes, headers: Mapping[str, str], *, at_most: int) -> bytes:
+        """POST, and what was answered, of ``at_most`` bytes. Raises AlertFailed unless it was answered with 2xx."""
+        return self._send("POST", target, payload, {"accept-encoding": "identity", **headers}, at_most)
+
+    def _send(
+        self, method: str, target: Target, payload: bytes, headers: Mapping[str, str], at_most: int | None = None
+    ) -> bytes:
         where = guard.addresses(target, self.resolve)
         with holding(target.path):
-            status = asyncio.run(self._request(method, target, where, payload, headers))
+            status, body = asyncio.run(self._request(method, target, where, payload, headers, at_most))
+        if at_most is not None and len(body) > at_most:
+            raise AlertFailed("alert.status", f"{target.authority} answered with more than {at_most:,} bytes")
         if 200 <= status < 300:
-            return
+            return body
         moved = ": redirects are not followed" if 300 <= status < 400 else ""
         raise AlertFailed("alert.status", f"{target.authority} answered {status}{moved}", retry=True)
 
     async def _request(
-        self, method: str, target: Target, where: tuple[str, ...], payload: bytes, headers: Mapping[str, str]
-    ) -> int:
-        """The status of the answer. The next address is tried only where no connection was made to the one before."""
+        self,
+        method: str,
+        target: Target,
+        where: tuple[str, ...],
+        payload: bytes,
+        headers: Mapping[str, str],
+        at_most: int | None,
+    ) -> tuple[int, bytes]:
+        """The status of the answer, and its body as far as one byte more than ``at_most`` (None: it is not read).
+
+        The next address is tried only where no connection was made to the one before.
+        """
         import httpx  # late: it takes as long to load as the rest of the command line
 
         name = target.authority
@@ -77,13 +98,24 @@ class Outbound:
                         )
                         with contextlib.suppress(*((httpx.ConnectError,) if address != where[-1] else ())):
                             answer = await client.send(request, stream=True)
-                            await answer.aclose()  # its body is not read
-                            return answer.status_code
+                            body = b"" if at_most is None else await _read(answer, at_most)
+                            await answer.aclose()  # without at_most its body is not read
+                            return answer.status_code, body
         except (httpx.TimeoutException, TimeoutError) as e:
             raise AlertFailed("alert.timeout", f"{name} did not answer in time", retry=True) from e
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as e:
             raise _translated(name, e) from e
         raise AlertFailed("alert.unreachable", f"{name} cannot be reached", retry=True)
+
+
+async def _read(answer: httpx.Response, at_most: int) -> bytes:
+    """So many bytes, and one more where there are more, as they came."""
+    body = bytearray()
+    async for block in answer.aiter_raw():
+        body += block
+        if len(body) > at_most:
+            break
+    return bytes(body[: at_most + 1])
 
 
 def _trust(ca_file: str | None) -> ssl.SSLContext:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,8 @@ from engine.catalog.schema_running import report_months as months
 from engine.catalog.schema_running import reports as table
 from engine.catalog.transaction import Tx
 from engine.codec import from_json, to_json
-from engine.model.report import ReportLine
+from engine.errors import ConfigError
+from engine.model.report import ReportLine, ReportStamp
 
 BUILDING, BUILT = "building", "built"
 
@@ -56,6 +57,16 @@ def built(tx: Tx, line: ReportLine) -> None:
     tx.change(
         done.values(state=BUILT, built_at=line.built_at, folder=line.folder, sha256=line.sha256, line=to_json(line))
     )
+
+
+def stamped(tx: Tx, report_id: str, stamp: ReportStamp) -> ReportLine:
+    """What came of asking for a time stamp. Raises ConfigError ``config.not-found`` where the report is gone."""
+    row = tx.row(select(table.c.id, table.c.line).where(table.c.id == report_id, table.c.state == BUILT))
+    if row is None:
+        raise ConfigError("config.not-found", f"there is no report {report_id}")
+    line = replace(_line(row), stamp=stamp)
+    tx.change(update(table).where(table.c.id == report_id).values(line=to_json(line)))
+    return line
 
 
 def give_up(tx: Tx, report_id: str) -> None:

@@ -322,8 +322,25 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportStamp:
+    """That somebody else was asked to stamp a report. ``at``: when it was there, as they say; None: ``error`` says why.
+
+    ``held``: their signature was held against the CA that the settings name.
+    """
+
+    asked_at: datetime
+    by: str
+    at: datetime | None
+    held: bool
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ReportLine:
-    """One report that was built. ``folder`` None: it lies on another host (``host``), or is gone."""
+    """One report that was built. ``folder`` None: it lies on another host (``host``), or is gone.
+
+    ``stamp`` None: no time stamp was asked for.
+    """
 
     id: str
     month: str
@@ -342,6 +359,7 @@ class ReportLine:
     failed: int
     gaps: int
     open_exceptions: int
+    stamp: ReportStamp | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,9 +382,24 @@ class BundleCheck:
     detail: str
 
 
+STAMP_CHECK = "time stamp"
+"""The check of a bundle's time stamp; when it alone fails the report is as it was signed all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class BundleStamp:
+    """The time stamp in a bundle. ``held``: against the CA that was given; without that anybody may have made it."""
+
+    at: datetime
+    accuracy_s: float | None
+    by: str
+    held: bool
+    shows: str
+
+
 @dataclass(frozen=True, slots=True)
 class BundleVerdict:
-    """What a bundle's verification found. ``ok``: every check passed."""
+    """What a bundle's verification found. ``ok``: every check passed. ``stamp`` None: there is none, or it is bad."""
 
     ok: bool
     month: str
@@ -375,3 +408,4 @@ class BundleVerdict:
     signer_fingerprint: str
     checks: tuple[BundleCheck, ...]
     does_not_show: tuple[str, ...]
+    stamp: BundleStamp | None = None

@@ -20,7 +20,9 @@ from engine.model import Event, EventHead
 from engine.model.report import Report
 from engine.report.wording import verify_text
 
-SUMS, SIGNATURE = "SHA256SUMS", "SHA256SUMS.sig"
+SUMS, SIGNATURE, STAMP = "SHA256SUMS", "SHA256SUMS.sig", "SHA256SUMS.tsr"
+BESIDE = frozenset((SUMS, SIGNATURE, STAMP))
+"""What is made over the sums, and so is in none. The time stamp may be missing, and may come later."""
 REPORT_JSON, EVENTS, HEAD, SIGNERS, VERIFY_TXT = (
     "report.json",
     "events.jsonl",
@@ -88,6 +90,19 @@ def put(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def lay_beside(folder: Path, stamp: bytes, beside: Path) -> None:
+    """A time stamp into a bundle that has its name, in one step by way of the new file ``beside``.
+
+    Raises FileExistsError where one is there, OSError.
+    """
+    try:
+        put(beside, stamp)
+        (folder / STAMP).hardlink_to(beside)
+    finally:
+        beside.unlink(missing_ok=True)
+    _sync(folder)
 
 
 def name_it(folder: Path, final: Path) -> None:

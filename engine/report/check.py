@@ -17,11 +17,11 @@ from engine.evidence.chain import event_hash, head_bytes
 from engine.evidence.receipts import read_receipt
 from engine.evidence.signer import allowed_signers, fingerprint, openssh_public, verify
 from engine.model import Event, EventHead
-from engine.model.report import REPORT_VERSION, BundleCheck, BundleVerdict, Report
-from engine.report import bundle
+from engine.model.report import REPORT_VERSION, STAMP_CHECK, BundleCheck, BundleStamp, BundleVerdict, Report
+from engine.report import bundle, stamp
 from engine.report.reading import Bundle, opened
 from engine.report.recount import Difference, Reduced, recount, reduce
-from engine.report.wording import NOT_PROVEN
+from engine.report.wording import NOT_PROVEN, moment_utc, stamp_shows
 
 _SHOWN = 5
 """Differences that are told one by one."""
@@ -29,19 +29,21 @@ _LINE = re.compile(rb"([0-9a-f]{64})  ([A-Za-z0-9._/-]+)\n")
 _WRONG = (ValueError, KeyError, TypeError, IndexError, AttributeError, FormatError)
 
 
-def check(path: Path, *, expected: str | None = None) -> BundleVerdict:
+def check(path: Path, *, expected: str | None = None, roots: stamp.Roots = ()) -> BundleVerdict:
     """Everything that is wrong with the bundle at ``path``: a folder, a zip or a tar file.
 
-    ``expected``: the fingerprint ``SHA256:…`` that the signing key has to have; None: any key, which is shown. Raises
-    FormatError ``format.bundle`` for what is no bundle at all.
+    ``expected``: the fingerprint ``SHA256:…`` that the signing key has to have; None: any key, which is shown.
+    ``roots``: what a time stamp has to be vouched for by; none: of a stamp structure and digest alone are looked at.
+    Raises FormatError ``format.bundle`` for what is no bundle at all.
     """
     with opened(path) as found:
-        return _Checking(found, expected).run()
+        return _Checking(found, expected, roots).run()
 
 
 class _Checking:
-    def __init__(self, found: Bundle, expected: str | None) -> None:
-        self.bundle, self.expected = found, expected
+    def __init__(self, found: Bundle, expected: str | None, roots: stamp.Roots) -> None:
+        self.bundle, self.expected, self.roots = found, expected, roots
+        self.stamp: BundleStamp | None = None
         self.checks: list[BundleCheck] = []
         self.public = ""
         self.report: Report | None = None
@@ -60,6 +62,8 @@ class _Checking:
         )
         for name, step in steps:
             self._take(name, step)
+        if bundle.STAMP in self.bundle.names:
+            self._take(STAMP_CHECK, self._stamp)
         report = self.report
         return BundleVerdict(
             ok=all(c.ok for c in self.checks),
@@ -69,6 +73,7 @@ class _Checking:
             signer_fingerprint=fingerprint(self.public) if self.public else "",
             checks=tuple(self.checks),
             does_not_show=NOT_PROVEN,
+            stamp=self.stamp,
         )
 
     def _take(self, name: str, step: Callable[[], str]) -> None:
@@ -82,7 +87,7 @@ class _Checking:
         sums = dict(self._sums())
         if self.bundle.strange:
             raise ValueError(f"what does not belong to it: {', '.join(self.bundle.strange[:_SHOWN])}")
-        there = self.bundle.names - {bundle.SUMS, bundle.SIGNATURE}
+        there = self.bundle.names - bundle.BESIDE
         missing, more = sorted(sums.keys() - there), sorted(there - sums.keys())
         if missing or more:
             raise ValueError("; ".join(f"{n} {what}" for n, what in self._named(missing, more)))
@@ -116,6 +121,18 @@ class _Checking:
         if self.expected is not None and mine != self.expected:
             raise ValueError(f"signed by {mine}, not by {self.expected}")
         return f"{bundle.SUMS} is signed by {mine}"
+
+    def _stamp(self) -> str:
+        try:
+            found = stamp.read(self.bundle.read(bundle.STAMP), self.bundle.read(bundle.SUMS), roots=self.roots)
+        except ValueError as e:
+            raise ValueError(f"{bundle.STAMP} is refused: {e}") from e
+        held, accuracy = bool(self.roots), found.accuracy.total_seconds() if found.accuracy is not None else None
+        built_at = None if self.report is None else self.report.built_at
+        shows = stamp_shows(found.at, found.accuracy, found.authority, held=held, built_at=built_at)
+        self.stamp = BundleStamp(found.at, accuracy, found.authority, held, shows)
+        against = "held against the CA that was given" if held else "its authority's signature was not checked"
+        return f"{moment_utc(found.at)} by {found.authority}: {against}"
 
     def _report(self) -> str:
         plain = canonical.decode(self.bundle.read(bundle.REPORT_JSON))

@@ -22,7 +22,7 @@ from engine.report import bundle
 LONGEST_EVENTS = 1024 * 1024 * 1024
 FILES_AT_MOST = 500_000
 _NAMES = {bundle.SUMS, bundle.SIGNATURE, bundle.REPORT_JSON, bundle.EVENTS, bundle.HEAD, bundle.SIGNERS}
-_NAMES |= {bundle.VERIFY_TXT, *bundle.RENDERED}
+_NAMES |= {bundle.STAMP, bundle.VERIFY_TXT, *bundle.RENDERED}
 _RECEIPT = re.compile(r"receipts/[0-9a-f]{32}\.json")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from engine.evidence import sshsig
 from engine.evidence.signer import PRINCIPAL
 
@@ -15,6 +17,12 @@ COMMANDS = (
     f"ssh-keygen -Y verify -f allowed_signers -I {PRINCIPAL} -n {sshsig.REPORT} -s SHA256SUMS.sig < SHA256SUMS",
 )
 """What checks a bundle without our software, in its folder."""
+
+_CLOCKS = timedelta(minutes=5)
+"""By how much a good clock may be wrong."""
+
+STAMP_COMMAND = "openssl ts -verify -data SHA256SUMS -in SHA256SUMS.tsr -CAfile AUTHORITY.pem"
+"""What checks a bundle's time stamp without our software."""
 
 CRITERIA = (
     ("A1.2", "Data back-up processes and recovery infrastructure are in place and watched", "Summary; retention proof"),
@@ -61,6 +69,23 @@ holds the signing key signed exactly this SHA256SUMS. The key is in allowed_sign
 with one that you were given in another way, or with the reports of earlier months: a stranger could have made a folder
 like this one with a key of his own.
 
+WHERE THERE IS A TIME STAMP
+
+If there is a SHA256SUMS.tsr beside this file, an authority for time stamps (RFC 3161) was asked to say when it saw
+SHA256SUMS. It is made over that file and so cannot be named in it; it may have come after the report was built. With
+the authority's CA certificates, fetched from the authority itself and not from this folder, run
+
+    {stamp}
+
+It has to say: Verification: OK. (When a certificate has expired since, add -attime and the seconds since 1970 of a day
+on which it was good.) The time stands in:
+
+    openssl ts -reply -in SHA256SUMS.tsr -text
+
+It proves that this SHA256SUMS, and with it every file that it names, existed at that time. It does not prove how long
+before that it was made, nor that what it says is true, nor that there was no other one. That there is none, or that it
+was taken away, changes nothing of what the first two commands prove.
+
 WHAT IS IN HERE
 
     report.pdf  report.html  report.txt    the report, to be read
@@ -70,6 +95,7 @@ WHAT IS IN HERE
     events.jsonl                           the history, one event a line: each names the hash of the one before it.
                                            Of what concerns other databases there are hashes only
     head.txt                               the end of that history, signed
+    SHA256SUMS.tsr                         the time stamp, where there is one
 
 Whoever wants to count for himself: the figures of report.json follow from receipts/ and events.jsonl. With our
 software installed, and neither catalog nor key, this does it all:
@@ -87,10 +113,38 @@ def verify_text(fingerprint: str) -> str:
     return VERIFY.format(
         sums=COMMANDS[0],
         signature=COMMANDS[1],
+        stamp=STAMP_COMMAND,
         namespace=sshsig.REPORT,
         principal=PRINCIPAL,
         fingerprint=fingerprint,
         not_proven="\n\n".join(f"* {_wrapped(sentence)}" for sentence in NOT_PROVEN),
+    )
+
+
+def moment_utc(at: datetime) -> str:
+    """``2026-11-30 20:28:13 UTC``."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def stamp_shows(
+    at: datetime, accuracy: timedelta | None, authority: str, *, held: bool, built_at: datetime | None
+) -> str:
+    """What a time stamp proves, and what it does not. ``built_at``: as the report says."""
+    if not held:
+        return (
+            f"The time stamp names {moment_utc(at)}, but its signature was held against nobody's certificate: it proves"
+            " nothing until it is. Fetch the authority's CA certificates from the authority, and give them with"
+            " `--timestamp-ca FILE`."
+        )
+    said = f" The report says that it was built at {moment_utc(built_at)}" if built_at is not None else ""
+    if built_at is not None:
+        late = built_at - at > (accuracy or timedelta()) + _CLOCKS
+        said += ", which is later: one of the two clocks was wrong." if late else "."
+    give = f" (give or take {accuracy.total_seconds():g} s)" if accuracy else ""
+    return (
+        f"The time stamp proves that this bundle existed at {moment_utc(at)}{give}, if you trust the clock of"
+        f" {authority}.{said} It does not prove how long before that it was made, that what it says is true, or that it"
+        " is the only one."
     )
 
 

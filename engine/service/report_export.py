@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from engine.errors import ConfigError, FormatError
 from engine.model.report import ReportExported, ReportLine
-from engine.report import bundle
+from engine.report import bundle, stamp
 from engine.report.reading import Bundle, opened
 from engine.service.outfile import may_write, new_file, unwritable
 
@@ -27,7 +27,7 @@ _READ_ONLY = 0o644
 def checked(found: Bundle, line: ReportLine, name: str) -> bytes:
     """One file, held against the sums that the catalog knows. Raises FormatError ``format.bundle``."""
     data = found.read(name)
-    if name != bundle.SUMS and name != bundle.SIGNATURE and _sums(found, line).get(name) != _sha256(data):
+    if name not in bundle.BESIDE and _sums(found, line).get(name) != _sha256(data):
         raise FormatError("format.bundle", f"{name} was altered since the report was built")
     return data
 
@@ -102,9 +102,22 @@ def _all(found: Bundle, line: ReportLine) -> Iterator[tuple[str, bytes]]:
     sums = _sums(found, line)
     for name in sorted(found.names | sums.keys()):  # what is missing is said by the reading
         data = found.read(name)
-        if name not in (bundle.SUMS, bundle.SIGNATURE) and sums.get(name) != _sha256(data):
+        if name not in bundle.BESIDE and sums.get(name) != _sha256(data):
             raise FormatError("format.bundle", f"{name} was altered since the report was built")
+        if name == bundle.STAMP:
+            _hold_stamp(data, found.read(bundle.SUMS))
         yield name, data
+
+
+def _hold_stamp(data: bytes, sums: bytes) -> None:
+    try:
+        stamp.read(data, sums)
+    except ValueError as e:
+        raise FormatError(
+            "format.bundle",
+            f"{bundle.STAMP} is none of this report: {e}",
+            hint="Remove that file, then ask for another: `offsitedb report stamp MONTH`.",
+        ) from e
 
 
 def _sums(found: Bundle, line: ReportLine) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import secrets
@@ -28,11 +29,13 @@ from engine.report.assemble import assemble
 from engine.report.bundle import Sealed
 from engine.report.check import check
 from engine.report.reading import opened
+from engine.report.stamp import load_roots
 from engine.service import report_export
 from engine.service.access import WORKER, acting_as, needs
 from engine.service.duties import Duty
 from engine.service.report_gathering import Gatherer
 from engine.service.report_renderers import RENDERERS
+from engine.service.report_stamps import Stamps
 from engine.service.schedules import host_zone
 
 if TYPE_CHECKING:
@@ -55,6 +58,7 @@ class ReportsFacet:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.stamps = Stamps(engine)
 
     def zone(self) -> str:
         """In which months and days begin. Raises ConfigError ``config.zone``."""
@@ -62,13 +66,24 @@ class ReportsFacet:
         return rules.check_zone(given) if given else host_zone()
 
     @needs(Role.OPERATOR)
-    def build(self, month: str, connections: Sequence[str] = ()) -> ReportLine:
+    def build(self, month: str, connections: Sequence[str] = (), *, timestamp: bool | None = None) -> ReportLine:
         """The report of a month about these connections, or about all; what was built before stays.
 
-        Raises ConfigError ``config.month``, ``config.not-found``, KeyAccessError, FormatError ``format.receipt`` for a
-        receipt that was altered, CatalogError.
+        ``timestamp``: whether an authority is asked for a time stamp; None: as the settings say. Where none can be had
+        the report is built all the same, and its line says why. Raises ConfigError ``config.month``,
+        ``config.not-found``, ``config.timestamp``, KeyAccessError, FormatError ``format.receipt`` for a receipt that
+        was altered, CatalogError.
         """
-        return self._build(month, connections, None)
+        return self._build(month, connections, None, timestamp)
+
+    @needs(Role.OPERATOR)
+    def stamp(self, line: ReportLine) -> ReportLine:
+        """Get a time stamp for a report that is built; where none can be had its line says why.
+
+        Raises ConfigError ``config.timestamp``, ``config.report-elsewhere``, KeyAccessError, FormatError
+        ``format.bundle`` for sums that were altered, CatalogError.
+        """
+        return self.stamps.get(line, _folder(line))
 
     def list(self, month: str | None = None, *, limit: int = 100) -> tuple[ReportLine, ...]:
         """Reports that were built, newest first."""
@@ -120,10 +135,12 @@ class ReportsFacet:
         """
         return report_export.written(_folder(line), line, destination, form=form, force=force)
 
-    @staticmethod
-    def verify(path: Path, *, fingerprint: str | None = None) -> BundleVerdict:
-        """Check a bundle that came from anywhere. Raises FormatError ``format.bundle`` for what is none."""
-        return verify_bundle(path, fingerprint=fingerprint)
+    def verify(self, path: Path, *, fingerprint: str | None = None) -> BundleVerdict:
+        """Check a bundle that came from anywhere, a time stamp against the CA of the settings.
+
+        Raises FormatError ``format.bundle`` for what is none, ConfigError ``config.timestamp-ca``.
+        """
+        return check(path, expected=fingerprint, roots=self.stamps.roots())
 
     def check(self, line: ReportLine) -> BundleVerdict:
         """Check a report that lies here as anybody can, and that it is this installation which has signed it.
@@ -131,7 +148,7 @@ class ReportsFacet:
         Raises ConfigError ``config.report-elsewhere``, FormatError ``format.bundle``.
         """
         mine = fingerprint(self._engine.keys.installation().signer_public)
-        return verify_bundle(_folder(line), fingerprint=mine)
+        return self.verify(_folder(line), fingerprint=mine)
 
     def duty(self) -> Duty:
         return Duty("report", LOOK_EVERY_S, self.look)
@@ -139,9 +156,12 @@ class ReportsFacet:
     def look(self) -> None:
         """Build what is due: last month's report, and those that were missed since the newest one, each once.
 
-        Raises the first error after every month had its turn.
+        Reports for which no time stamp could be had get another try. Raises the first error after every month had its
+        turn.
         """
         failed: list[OffsiteError] = []
+        with acting_as(WORKER):
+            self.stamps.again(self.list)
         for month in self._due():
             fence = self._take(month)
             if fence is None:
@@ -184,7 +204,19 @@ class ReportsFacet:
         with self._engine.catalog.write() as tx:
             catalogs.reports.fail_month(tx, month, fence, error=error, code=code, again_at=again)
 
-    def _build(self, month: str, connections: Sequence[str], fence: int | None) -> ReportLine:
+    def _build(
+        self, month: str, connections: Sequence[str], fence: int | None, timestamp: bool | None = None
+    ) -> ReportLine:
+        stamped = self.stamps.wanted(timestamp)
+        line = self._built(month, connections, fence, stamped=stamped)
+        if line.stamp is None:
+            return line
+        try:
+            return self.stamps.get(line, _folder(line))
+        except OffsiteError as e:  # the report is there, and a worker asks again
+            return replace(line, stamp=replace(line.stamp, error=e.message))
+
+    def _built(self, month: str, connections: Sequence[str], fence: int | None, *, stamped: bool) -> ReportLine:
         engine, id_ = self._engine, secrets.token_hex(16)
         now = engine.clock.now()
         period = months.period(month, self.zone(), now)
@@ -202,7 +234,10 @@ class ReportsFacet:
         try:
             under_way.mkdir(mode=0o700)
             report, sealed = self._write(under_way, period, lived, connections, revision, signer)
-            return self._register(_line(id_, report, sealed, final, engine.actor), under_way, final, signer, fence)
+            line = _line(id_, report, sealed, final, engine.actor)
+            if stamped:
+                line = replace(line, stamp=self.stamps.pending())
+            return self._register(line, under_way, final, signer, fence)
         except BaseException:
             shutil.rmtree(under_way, ignore_errors=True)
             with engine.catalog.write() as tx:
@@ -274,9 +309,12 @@ class ReportsFacet:
             raise CatalogError("catalog.fenced", f"another worker has built the report of {line.month}")
 
 
-def verify_bundle(path: Path, *, fingerprint: str | None = None) -> BundleVerdict:
-    """Check a bundle with neither catalog nor key. Raises FormatError ``format.bundle`` for what is none."""
-    return check(path, expected=fingerprint)
+def verify_bundle(path: Path, *, fingerprint: str | None = None, timestamp_ca: Path | None = None) -> BundleVerdict:
+    """Check a bundle with neither catalog nor key; its time stamp against the certificates in ``timestamp_ca``.
+
+    Raises FormatError ``format.bundle`` for what is none, ConfigError ``config.timestamp-ca``.
+    """
+    return check(path, expected=fingerprint, roots=load_roots(timestamp_ca) if timestamp_ca is not None else ())
 
 
 def folder_name(month: str, connections: Sequence[str], revision: int) -> str:
@@ -298,9 +336,10 @@ def _lived(tx: Tx, period: Period, names: Sequence[str]) -> list[LivedConnection
 
 def _sweep(reports: Path) -> None:
     """Remove what a killed build has left: nobody builds for a day."""
-    for left in reports.glob(".*.building"):
-        if time.time() - left.stat().st_mtime > _LEFT_S:
-            shutil.rmtree(left, ignore_errors=True)
+    for left in (*reports.glob(".*.building"), *reports.glob(".*.tsr")):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > _LEFT_S:
+                shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink()
 
 
 def _line(id_: str, report: Report, sealed: Sealed, final: Path, by: str) -> ReportLine:

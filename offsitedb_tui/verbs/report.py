@@ -1,4 +1,4 @@
-"""``report build | list | show | export | verify``: the monthly Restore Drill Report."""
+"""``report build | stamp | list | show | export | verify``: the monthly Restore Drill Report."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from typing import Annotated
 
 import typer
 
-from engine.errors import ConfigError, FormatError
-from engine.model.report import BundleVerdict, ReportLine
+from engine.config import load
+from engine.errors import ConfigError, FormatError, PartialResult
+from engine.model.report import STAMP_CHECK, BundleVerdict, ReportLine
+from engine.paths import locate
 from engine.service.report_export import FORMS
 from engine.service.reports import verify_bundle
 from offsitedb_tui.opening import open_engine
@@ -27,7 +29,20 @@ Connections = Annotated[
     list[str] | None,
     typer.Option("--connection", metavar="NAME", help="About this connection only; repeat it. Default: all."),
 ]
-HEAD = ("month", "revision", "about", "snapshots", "drills", "proven", "failed", "gaps", "open", "built", "where")
+HEAD = (
+    "month",
+    "revision",
+    "about",
+    "snapshots",
+    "drills",
+    "proven",
+    "failed",
+    "gaps",
+    "open",
+    "built",
+    "stamp",
+    "where",
+)
 
 
 class ShowFormat(StrEnum):
@@ -49,20 +64,47 @@ class ExportFormat(StrEnum):
 def build(
     month: Annotated[str, typer.Option("--month", metavar="YYYY-MM", help="Which month, such as 2026-11.")],
     connections: Connections = None,
+    timestamp: Annotated[
+        bool | None,
+        typer.Option(
+            "--timestamp/--no-timestamp",
+            help="Ask the authority that config.toml names for a time stamp. Default: where it names one.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Build the report of a month, sign it, and keep it on this host. What was built before stays.
 
-    A worker does this by itself on the first of each month, about all connections.
+    A worker does this by itself on the first of each month, about all connections. Where a time stamp was wanted and
+    could not be had the report is built all the same, and the exit status is 3.
     """
     with speaking(as_json=as_json) as talk, open_engine() as engine:
-        line = engine.reports.build(month, connections or ())
+        line = engine.reports.build(month, connections or (), timestamp=timestamp)
         talk.document(line)
         talk.show(f"{line.month}, revision {line.revision}: {_figures(line)}")
         talk.show(visible(line.folder or ""))
         about = "".join(f" --connection {shlex.quote(name)}" for name in connections or ())
         talk.show(f"Read it: `offsitedb report show {line.month}{visible(about)}`")
         talk.show(f"Hand it out: `offsitedb report export {line.month} FILE.zip{visible(about)}`")
+        _show_stamp(line, talk, about)
+
+
+@app.command()
+def stamp(
+    month: Annotated[str, typer.Argument(metavar="MONTH", help="2026-11.")],
+    connections: Connections = None,
+    as_json: AsJson = False,
+) -> None:
+    """Get a time stamp for a month's newest report from the authority that config.toml names.
+
+    No signed file of the report changes; a stamp that is there already is kept. Where none can be had the exit status
+    is 3.
+    """
+    with speaking(as_json=as_json) as talk, open_engine() as engine:
+        line = engine.reports.stamp(engine.reports.newest(month, connections or ()))
+        talk.document(line)
+        _show_stamp(line, talk, "".join(f" --connection {shlex.quote(name)}" for name in connections or ()))
 
 
 @app.command("list")
@@ -134,18 +176,27 @@ def verify(
         str | None,
         typer.Option("--signed-by", metavar="SHA256:…", help="The fingerprint that the signing key has to have."),
     ] = None,
+    timestamp_ca: Annotated[
+        Path | None,
+        typer.Option(
+            "--timestamp-ca",
+            metavar="FILE",
+            help="CA certificates (PEM) of the authority that has to have stamped it. Default: as config.toml says.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a report's bundle: sums, signature, receipts, history, and every figure counted anew.
+    """Check a report's bundle: sums, signature, receipts, history, every figure counted anew, and a time stamp.
 
     It needs no installation, no catalog and no key. The exit status is 40 when anything does not hold.
     """
     with speaking(as_json=as_json) as talk:
-        found = verify_bundle(bundle.expanduser(), fingerprint=fingerprint)
+        place = timestamp_ca or _authority()
+        found = verify_bundle(bundle.expanduser(), fingerprint=fingerprint, timestamp_ca=place and place.expanduser())
         talk.document(found)
         _show_verdict(found, talk)
         if not found.ok:
-            failed = FormatError("format.bundle", "this is not the report that was signed")
+            failed = FormatError("format.bundle", _said_of(found))
             talk.say(f"error: {failed.message}  [{failed.code}]")
             talk.say(f"  → {failed.hint}")
             raise typer.Exit(FormatError.exit_status)
@@ -159,6 +210,42 @@ def _show_verdict(found: BundleVerdict, talk: Talk) -> None:
         talk.show(
             f"Compare the key's fingerprint with one that you were given in another way: {found.signer_fingerprint}"
         )
+        talk.show("It has no time stamp." if found.stamp is None else visible(found.stamp.shows))
+
+
+def _said_of(found: BundleVerdict) -> str:
+    if [one.name for one in found.checks if not one.ok] == [STAMP_CHECK]:
+        return "the report is as it was signed, but its time stamp is none of this report or of this authority"
+    return "this is not the report that was signed"
+
+
+def _authority() -> Path | None:
+    """The CA that the settings name, where there is an installation."""
+    given = load(locate().config).report.timestamp_ca
+    return Path(given) if given else None
+
+
+def _show_stamp(line: ReportLine, talk: Talk, about: str) -> None:
+    """What came of asking for a time stamp. Leaves with 3 where there is none."""
+    stamp = line.stamp
+    if stamp is None:
+        return
+    if stamp.at is not None:
+        held = (
+            "" if stamp.held else "; its signature was not checked: set `timestamp_ca` under `[report]` in config.toml"
+        )
+        talk.show(f"Time stamp: {stamp.at:%Y-%m-%d %H:%M:%S} UTC by {visible(stamp.by)}{held}")
+        return
+    missing = PartialResult(
+        "partial.no-timestamp",
+        f"the report is there, but has no time stamp: {stamp.error}",
+        hint=f"Nothing of the report is lost. Ask again later: `offsitedb report stamp {line.month}{about}`.",
+    )
+    if not talk.as_json:
+        raise missing
+    talk.say(f"error: {missing.message}  [{missing.code}]")
+    talk.say(f"  → {missing.hint}")
+    raise typer.Exit(PartialResult.exit_status)
 
 
 def _figures(line: ReportLine) -> str:
@@ -182,7 +269,13 @@ def _row(line: ReportLine) -> tuple[object, ...]:
     where = line.folder or (f"on {line.host}" if line.host else "")
     built = f"{line.built_at.astimezone():%Y-%m-%d %H:%M}"
     counts = (line.made, line.drills, line.proven, line.failed, line.gaps, line.open_exceptions)
-    return (line.month, line.revision, about, *counts, built, where)
+    return (line.month, line.revision, about, *counts, built, _stamp_cell(line), where)
+
+
+def _stamp_cell(line: ReportLine) -> str:
+    if line.stamp is None:
+        return ""
+    return f"none: {line.stamp.error}" if line.stamp.at is None else f"{line.stamp.at.astimezone():%Y-%m-%d %H:%M}"
 
 
 def _pipe(data: bytes) -> None:

@@ -102,7 +102,7 @@ def test_a_webhook_is_added_tested_and_removed(history: History) -> None:
         field(pilot, "url").take_focus()
         await paste(pilot, receiver.url)
         await pilot.press("ctrl+t")
-        await until_shown(pilot, "alerts are sent over https")
+        await until_shown(pilot, "the URL has to begin with https://")
         assert "s3cr3t" not in screen_text(pilot)
         field(pilot, "private").control.value = "yes"
         await pilot.press("ctrl+t")
