@@ -53,7 +53,6 @@ _WORDS = {
     "recovery.gap": "a recovery found that a snapshot before others is not there",
     "recovery.kit-failed": "writing the recovery kit failed",
     "recovery.kit-written": "the recovery kit was written",
-<<<<<<< HEAD
     "recovery.no-artifact": "a recovery found a manifest whose artifact is not there",
     "recovery.no-manifest": "a recovery found an artifact without a manifest",
     "recovery.not-reached": "a recovery could not reach another destination",
@@ -63,11 +62,8 @@ _WORDS = {
     "recovery.unreadable": "a recovery could not read a manifest",
     "recovery.wrong-size": "a recovery found an artifact of another size than was written",
     "recovery.verified": "the recovery code was proven to open what it has to open",
-=======
-    "recovery.verified": "the recovery code was checked against what it has to open",
     "report.stamped": "a time stamp for a monthly report was had",
     "report.unstamped": "no time stamp for a monthly report could be had",
->>>>>>> main
     "retention.paused": "deleting was paused",
     "retention.resumed": "deleting was resumed",
     "retention.set": "the rules of what is kept were changed",
