@@ -126,7 +126,7 @@ def hold_against_artifacts(
         failed: FormatError | StoreError | None = None
         for snapshot in by_kid.get(master.kid, ())[:_TRIED]:
             try:
-                _hold_against(storage, snapshot, master, code, cancel)
+                open_both_ways(storage, snapshot, (master,), code, cancel)
             except (FormatError, StoreError) as e:  # a damaged one says nothing of the key
                 failed = failed or e
             else:
@@ -303,20 +303,24 @@ def _numbered(mine: Sequence[Read], name: str) -> tuple[list[Read], list[Remark]
     return once, remarks
 
 
-def _hold_against(
-    storage: Storage, snapshot: Snapshot, master: MasterKey, code: RecoveryCode, cancel: CancelToken
+def open_both_ways(
+    storage: Storage, snapshot: Snapshot, masters: Sequence[MasterKey], code: RecoveryCode, cancel: CancelToken
 ) -> None:
+    """See that code and master keys give the same data key of an artifact, and that it is this artifact's.
+
+    Raises KeyAccessError ``key.wrong`` when they do not; FormatError, StoreError.
+    """
     source = _Source(storage.read(snapshot.object_key, cancel=cancel, length=container.PREFIX_LEN + _HEAD_BYTES))
     header, preamble = container.read_preamble(source)
     place = {"artifact_id": header.artifact_id, "connection_id": header.connection_id}
     if (header.artifact_id, header.connection_id) != (snapshot.id, snapshot.connection_id):
         raise FormatError("format.swapped", f"the object {snapshot.object_key} is another artifact")
     by_code = unwrap_dek_with_recovery(header.recipients, code, **place)
-    by_master = unwrap_dek(header.recipients, (master,), **place)
+    by_master = unwrap_dek(header.recipients, masters, **place)
     if by_code != by_master:
         raise KeyAccessError(
             "key.wrong",
-            f"the master key {show_kid(master.kid)} of the bundle and the recovery code open"
+            f"the master key {show_kid(snapshot.kid)} of the bundle and the recovery code open"
             f" {snapshot.object_key} differently: the bundle is not the one of this installation",
         )
     container.open_decryptor(by_master, preamble, source)  # its tag holds under no other key

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar
 
 from textual import on
@@ -260,7 +259,7 @@ def ask_report(face: Face[None], engine: Engine, line: ReportLine) -> None:
 
 
 def verify_report(face: Face[None], engine: Engine, line: ReportLine) -> None:
-    """Check the bundle as anybody can who was given it."""
+    """Check the bundle as anybody can who was given it, and that it is ours."""
     if line.folder is None:
         face.notice(
             Phrase("✗ ", Tone.BAD) + f"the report of {line.month} lies on {line.host}, or its folder is gone",
@@ -268,10 +267,9 @@ def verify_report(face: Face[None], engine: Engine, line: ReportLine) -> None:
             + Phrase("offsitedb report verify PATH", Tone.CODE),
         )
         return
-    folder = Path(line.folder)
     face.notice(Phrase("checking sums, signature, receipts and figures …", Tone.BUSY))
 
     def found(verdict: BundleVerdict) -> None:
         face.notice(*present_months.verified_lines(verdict))
 
-    face.call("verify", lambda _token: engine.reports.verify(folder), found)
+    face.call("verify", lambda _token: engine.reports.check(line), found)

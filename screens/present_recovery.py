@@ -21,7 +21,7 @@ def row(one: RecoveredConnection) -> tuple[object, ...]:
 
 
 def totals(found: Recovered) -> str:
-    return f"{found.snapshots:,} snapshots are there, {found.lost:,} are lost."
+    return f"{_snapshots(found.snapshots)} {_are(found.snapshots)} there, {found.lost:,} {_are(found.lost)} lost."
 
 
 def remark_lines(found: Recovered) -> list[str]:
@@ -46,7 +46,7 @@ def resume_lines(found: Recovered) -> list[str]:
 
 def text(found: Recovered) -> str:
     """All of it, for a sheet."""
-    lines = [f"{one.name}: {one.snapshots:,} snapshots, newest {_at(one.newest_at)}" for one in found.connections]
+    lines = [f"{one.name}: {_snapshots(one.snapshots)}, newest {_at(one.newest_at)}" for one in found.connections]
     resume = resume_lines(found)
     parts = [
         [*lines, totals(found)],
@@ -56,6 +56,14 @@ def text(found: Recovered) -> str:
         [NOT_KEPT, *([VOLATILE] if found.backend == "kernel" else [])],
     ]
     return "\n\n".join("\n".join(part) for part in parts if part)
+
+
+def _snapshots(n: int) -> str:
+    return "1 snapshot" if n == 1 else f"{n:,} snapshots"
+
+
+def _are(n: int) -> str:
+    return "is" if n == 1 else "are"
 
 
 def _at(at: datetime | None) -> str:

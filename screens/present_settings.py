@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from engine.model import OperatorView
+from engine.model.kit import KitState, KitView, RecoveryView
 from engine.model.retention import ReconciliationView
 from engine.model.views import (
     BackendView,
@@ -24,6 +25,13 @@ from screens.present_retention import lock_words
 
 _LABEL = 16
 _OLDER_AT_MOST = 4
+_KITS_AT_MOST = 6
+_KITS = {
+    KitState.CURRENT: Phrase("✓ up to date", Tone.GOOD),
+    KitState.STALE: Phrase("○ stale: a worker writes it anew", Tone.WARN),
+    KitState.ABSENT: Phrase("○ not written yet: a worker writes it", Tone.WARN),
+    KitState.FAILING: Phrase("✗ cannot be written", Tone.BAD),
+}
 
 
 def field(label: str, value: Phrase | str) -> Phrase:
@@ -95,7 +103,7 @@ def policy_lines(policy: PolicyView, *, prune: bool) -> tuple[Phrase, ...]:
 # the key
 
 
-def key_lines(status: KeyStatus) -> tuple[Phrase, ...]:
+def key_lines(status: KeyStatus, recovery: RecoveryView) -> tuple[Phrase, ...]:
     ok = status.state == "ok"
     state = Phrase("● there", Tone.GOOD) if ok else Phrase(f"! {status.state}", Tone.BAD)
     confirmed = status.recovery_confirmed_at
@@ -111,6 +119,8 @@ def key_lines(status: KeyStatus) -> tuple[Phrase, ...]:
         *_epoch_lines(status),
         field("Recovery key", Phrase(status.recovery_kid, Tone.CODE)),
         field("Recovery code", code),
+        field("Code tried", _proof(recovery)),
+        *_kit_lines(recovery.kits),
         Phrase(),
     ]
     if ok:
@@ -124,6 +134,36 @@ def key_lines(status: KeyStatus) -> tuple[Phrase, ...]:
             Phrase(" → e puts it back with the recovery code. Jobs that wait for it go on by themselves."),
         ]
     return tuple(lines)
+
+
+def _proof(recovery: RecoveryView) -> Phrase:
+    """When the code was last proven to open everything."""
+    at = recovery.verified_at
+    if at is None:
+        return Phrase("! never: `offsitedb recovery verify` tries it on everything", Tone.WARN)
+    if recovery.overdue:
+        said = Phrase("! long ago: `offsitedb recovery verify`  ", Tone.WARN)
+    else:
+        said = Phrase("✓ opens everything  ", Tone.GOOD)
+    return said + Phrase(both_times(at), Tone.DIM)
+
+
+def _kit_lines(kits: Sequence[KitView]) -> list[Phrase]:
+    """How the recovery kit at each destination stands."""
+    if not kits:
+        return [field("Recovery kit", Phrase("lies nowhere: there is no destination yet", Tone.DIM))]
+    lines = []
+    for n, kit in enumerate(kits[:_KITS_AT_MOST]):
+        said = joined([kit.destination, _KITS[kit.state]])
+        if kit.written_at is not None:
+            said = joined([said, Phrase(f"written {both_times(kit.written_at)}", Tone.DIM)])
+        lines.append(field("Recovery kit" if n == 0 else "", said))
+        if kit.error:
+            lines.append(field("", Phrase(kit.error, Tone.DIM)))
+    if len(kits) > _KITS_AT_MOST:
+        more = f"and {len(kits) - _KITS_AT_MOST} more: `offsitedb recovery show` lists them"
+        lines.append(field("", Phrase(more, Tone.DIM)))
+    return lines
 
 
 def _epoch_lines(status: KeyStatus) -> tuple[Phrase, ...]:

@@ -102,7 +102,7 @@ READING = {
     *("retention.deletions", "retention.paused", "retention.plan"),
     *("retention.removal", "retention.removals", "retention.show", "retention.why"),
     *("reports.export", "reports.file", "reports.list", "reports.newest", "reports.show", "reports.verify"),
-    "reports.zone",
+    *("reports.check", "reports.zone"),
     *("schedules.list", "schedules.next", "schedules.preview", "schedules.show"),
     *("move.show", "workers.check_label", "workers.list"),
     *("scratch.list", "scratch.names", "snapshots.drift", "snapshots.resolve", "snapshots.restore_command"),

@@ -227,6 +227,32 @@ def test_a_wrong_code_proves_nothing(machine: Machine) -> None:
     assert machine.engine.recovery.show().verified_at is None
 
 
+@pytest.mark.parametrize("damage", ["removed", "of another", "altered"])
+def test_a_kit_that_is_not_as_it_was_laid_is_written_anew_within_a_day(machine: Machine, damage: str) -> None:
+    """A second living installation of the same name has laid its own there: this history alone would not say so."""
+    machine.engine.recovery.look()  # has seen it
+    data = machine.bundle.read_bytes()
+    machine.bundle.chmod(0o600)
+    match damage:
+        case "removed":
+            machine.bundle.unlink()
+        case "of another":
+            machine.bundle.write_bytes(holdings.seal(_of_another(machine), machine.made.code.public))
+        case _:
+            machine.bundle.write_bytes(data[:-20])
+    machine.clock.at += service.LOOK_THERE - timedelta(seconds=1)
+    machine.engine.recovery.look()
+    assert not machine.bundle.exists() or machine.bundle.read_bytes() != data
+    machine.clock.at += timedelta(seconds=1)
+    written = machine.events(service.WRITTEN)
+    machine.engine.recovery.look()
+    assert machine.engine.recovery.verify(machine.made.code.text).verified
+    assert machine.events(service.WRITTEN) == written + 1
+    machine.clock.at += service.LOOK_THERE
+    machine.engine.recovery.look()
+    assert machine.events(service.WRITTEN) == written + 1
+
+
 @pytest.mark.parametrize("damage", ["gone", "altered", "stale", "another"])
 def test_a_kit_that_does_not_open_is_told(machine: Machine, damage: str) -> None:
     data = bytearray(machine.bundle.read_bytes())

@@ -6,7 +6,7 @@ import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -21,10 +21,12 @@ from engine.kit.holdings import HeldDestination, HeldMaster
 from engine.model import Counts, DestinationKind
 from engine.model.recovery import RemarkKind
 from engine.model.retention import RemovalResult
-from engine.service import Engine, RecoveryPlace, rebuilt
+from engine.service import Engine, RecoveryPlace, jobs, rebuilt, restores
+from engine.service.rotation import KEEP
 from engine.storage.base import MARKER
 from engine.storage.local import LocalStorage, prepare_folder
 from offsitedb_tui.demo.held import HeldKey
+from tests.fixtures.history import StoppedClock
 from tests.fixtures.lost import AT, URL, Lost, moved, new_lost, shop_and_billing
 
 
@@ -85,12 +87,16 @@ def test_an_empty_machine_gets_everything_back(lost: Lost, tmp_path: Path) -> No
             assert verify_chain(tx, installation.signer_public) == []
         assert [event.kind for event in first] == [
             "installation.recovered",
+            "recovery.verified",
             "connection.recovered",
             "connection.recovered",
             "catalog.rebuilt",
         ]
         assert engine.verify.check_all().findings == ()
         assert first[0].data["where"] == str(lost.folder)
+        assert (first[1].data["steps"], first[1].data["destinations"]) == (2, 1)  # the bundle, and an artifact
+        proven = engine.recovery.show()
+        assert (proven.verified_at, proven.overdue) == (first[1].at, False)
         schedule = engine.schedules.show("shop")
         assert (schedule.cron, schedule.time_zone, schedule.enabled, schedule.next_at) == (
             "0 3 * * *",
@@ -353,7 +359,7 @@ def test_somebody_who_still_writes_there_is_told_of(lost: Lost, tmp_path: Path) 
     found = lost.recover(tmp_path / "new", HeldKey(), after=timedelta(hours=20))
     (remark,) = found.remarks
     assert (remark.kind, remark.subject) == (RemarkKind.STILL_WRITTEN, "off")
-    assert "19 hours" in remark.text or "20 hours" in remark.text
+    assert "somebody wrote there on 20" in remark.text
 
 
 def test_a_number_that_two_installations_gave_is_given_once(lost: Lost, tmp_path: Path) -> None:
@@ -452,6 +458,57 @@ def test_every_epoch_of_the_master_key_comes_back(bare: Lost, tmp_path: Path) ->
         assert engine.snapshots.verify(_artifact(bare.laid[0])).plaintext_bytes
         assert engine.connections.show("shop").sslmode == "verify-full"
         assert engine.verify.check_all().findings == ()
+
+
+@pytest.mark.parametrize("reached", [True, False])
+def test_an_epoch_is_kept_for_what_a_recovery_could_not_read(bare: Lost, tmp_path: Path, reached: bool) -> None:
+    """Snapshots at a destination that was away are in no catalog, and open with the epochs of the bundle alone."""
+    bare.connect("shop")
+    held_ = bare.held()
+    gone = HeldDestination(
+        id="e" * 32, name="disk", kind=DestinationKind.FOLDER, created_at=AT, folder=str(tmp_path / "away")
+    )
+    bare.seal(held_ if reached else replace(held_, destinations=(*held_.destinations, gone)))
+    held, clock = HeldKey(), StoppedClock()
+    found = bare.recover(tmp_path / "new", held)
+    assert [one.kind for one in found.remarks] == ([] if reached else [RemarkKind.NOT_REACHED])
+    with Engine.open(home=tmp_path / "new", key_store=held, clock=clock) as engine:
+        clock.at = datetime.now(UTC) + timedelta(days=4)
+        for epoch in (2, 3):
+            assert engine.keys.rotate().epoch == epoch
+            clock.at += 2 * KEEP
+            engine.keys.duty().run()
+        told = {one.epoch: one for one in engine.keys.status().epochs}
+        assert [told[n].state for n in (1, 2, 3)] == ["retired" if reached else "older", "retired", "current"]
+        assert ("could not read everything" in told[1].why) is not reached
+    if not reached:
+        assert held.load(found.catalog_id, 1).kid == found.kid
+
+
+def test_no_connection_is_left_out_of_all(lost: Lost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many snapshots another one has since: a list of the newest would end before it."""
+    monkeypatch.setattr(restores, "_MOST", 2)
+    monkeypatch.setattr(jobs, "_MOST", 2)
+    held = HeldKey()
+    lost.recover(tmp_path / "new", held)
+    with Engine.open(home=tmp_path / "new", key_store=held) as engine:
+        assert [c.database for c in engine.restores.candidates()] == ["billing_2", "shop_3"]
+        every = [c.database for c in engine.restores.candidates(every=True)]
+        assert every == ["billing_2", "billing_1", "shop_3", "shop_2"]
+        assert [c.database for c in engine.restores.candidates(connection="shop")] == ["shop_3"]
+        assert [job.connection for job in engine.jobs.drill_all()] == ["billing", "billing", "shop", "shop"]
+
+
+def test_new_databases_have_names_of_their_own(bare: Lost, tmp_path: Path) -> None:
+    for name in ("shop-a", "shop_a"):
+        bare.lay(bare.connect(name))
+    bare.seal()
+    held = HeldKey()
+    bare.recover(tmp_path / "new", held)
+    with Engine.open(home=tmp_path / "new", key_store=held) as engine:
+        first, second = engine.restores.candidates()
+        assert (first.connection, first.database) == ("shop-a", "shop_a_1")
+        assert (second.connection, second.database) == ("shop_a", f"shop_a_1_{second.snapshot_id[:6]}")
 
 
 def test_a_ca_file_of_the_lost_machine_is_written_where_the_connection_finds_it(bare: Lost, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ import pytest
 from engine.errors import KeyAccessError
 from engine.keys.door import OsKeyring
 from engine.keys.recovery import RecoveryCode
+from engine.model.recovery import Recovered, RecoveredConnection
+from screens import present_recovery as words
 from tests.fixtures.installation import Place, keyring_usable
 from tests.fixtures.lost import Lost, moved, new_lost, shop_and_billing
 from tests.fixtures.program import Program
@@ -136,3 +138,34 @@ def test_a_machine_without_a_keyring_is_told_so_before_anything_is_written(
     assert said.error(12)["code"] == "key.no-backend"
     assert not (tmp_path / "home").exists()
     monkeypatch.undo()
+
+
+def test_one_is_one() -> None:
+    one = RecoveredConnection("shop", True, 1, 1, None, None, None)
+    found = Recovered("c" * 32, "k", "kernel", "off", "/x", ("off",), (one,), 1, 1, 0, ())
+    assert words.totals(found) == "1 snapshot is there, 1 is lost."
+    assert words.text(found).startswith("shop: 1 snapshot, newest")
+
+
+@needs_keyring
+def test_manifests_that_cannot_be_read_are_not_said_to_hold(program: Program, lost: Lost) -> None:
+    recover = ("recover", "--destination", str(lost.folder), "--code-stdin", "--json")
+    assert program.call(*recover, stdin=lost.code).status == 0
+    assert program.call("verify", "--manifests").status == 0
+    lost.folder.rename(lost.folder.with_name("away"))
+    said = program.call("verify", "--manifests")
+    assert said.status == 3, said.out
+    assert "!         0 manifests" in said.out
+    assert "5 could not be read" in said.out
+    assert "the catalog holds" not in said.out
+    assert program.call("verify").status == 0
+
+
+@pytest.mark.parametrize(
+    "place", ["s3://AKIDX:hunter22@bucket/x", "s3://bucket/x?secret=hunter22", "s3://b/x#hunter22"]
+)
+def test_a_secret_in_the_place_is_refused_and_not_repeated(program: Program, place: str) -> None:
+    said = program.call("recover", "--destination", place, "--json")
+    assert said.error(2)["code"] == "config.invalid"
+    assert "OFFSITEDB_S3_SECRET_ACCESS_KEY" in said.error(2)["hint"]
+    assert "hunter22" not in said.out + said.err

@@ -289,8 +289,9 @@ def test_archives_that_came_from_anywhere_do_no_harm(tmp_path: Path, copy: Path)
         with pytest.raises(FormatError) as refused:
             verify_bundle(tmp_path / name)
         assert refused.value.code == "format.bundle"
-    with pytest.raises(FormatError):
+    with pytest.raises(FormatError) as gone:
         verify_bundle(tmp_path / "is-not-there")
+    assert gone.value.message.endswith("is-not-there cannot be read: no such file or directory")
 
 
 def test_what_was_altered_in_the_home_is_not_handed_out(month: Month, line: ReportLine, tmp_path: Path) -> None:
@@ -302,6 +303,10 @@ def test_what_was_altered_in_the_home_is_not_handed_out(month: Month, line: Repo
             month.engine.reports.export(line, tmp_path / "x.zip")
         with pytest.raises(FormatError):
             month.engine.reports.file(line, "report.txt")
+        path.unlink()
+        with pytest.raises(FormatError) as refused:
+            month.engine.reports.export(line, tmp_path / "x.zip")
+        assert "report.txt is missing" in refused.value.message
         assert not (tmp_path / "x.zip").exists()
     finally:
         path.write_bytes(before)

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from sqlalchemy import update
 from engine import catalog as catalogs
 from engine.catalog.schema import drills
 from engine.errors import CatalogError, FormatError
+from engine.evidence.signer import Signer
 from engine.model import IncidentKind
 from engine.service import Engine
 from engine.service import reports as door
@@ -50,6 +52,19 @@ def another(month: Month) -> Engine:
 
 def built(month: Month) -> list[tuple[str, int, str]]:
     return [(line.month, line.revision, line.built_by) for line in month.engine.reports.list()]
+
+
+def test_a_report_that_somebody_else_has_signed_is_not_ours(month: Month, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole in itself, as any bundle of a stranger may be."""
+    engine = month.engine
+    line = engine.reports.build("2026-11")
+    assert engine.reports.check(line).ok
+    other = replace(engine.keys.installation(), signer_public=Signer(b"s" * 32).public_hex)
+    monkeypatch.setattr(engine.keys, "installation", lambda: other)
+    assert engine.reports.verify(month.folder(line)).ok
+    found = engine.reports.check(line)
+    assert not found.ok
+    assert ["not by SHA256:" in one.detail for one in found.checks if not one.ok] == [True]
 
 
 def test_it_is_built_after_the_months_end_once_and_told(month: Month) -> None:

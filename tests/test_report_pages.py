@@ -27,8 +27,8 @@ from engine.model.reportrows import DayState
 from engine.report import as_html, as_pdf, as_text, charts, words
 from engine.report.assemble import tells_of_change
 from engine.report.chapters import describe
-from engine.report.document import LETTERS, Calendar, Chart, Code, Document, Strip, Table, said
-from engine.report.events import event_words
+from engine.report.document import LETTERS, Calendar, Chart, Code, Document, Strip, Table, marked, plain, said
+from engine.report.events import detail_words, event_words
 from engine.report.glyphs import known, written_out
 from tests.fixtures import reporting
 from tests.fixtures.hostile_text import STRINGS
@@ -373,6 +373,21 @@ def test_figures_in_words() -> None:
     assert words.moment(at, ZoneInfo("Europe/Berlin")) == "23 November 2026, 14:02:10 CET (UTC+1)"
     assert words.moment(at, ZoneInfo("Asia/Kathmandu")).endswith("18:47:10 UTC+5:45")
     assert words.name("x" * 500, 20) == "x" * 12 + "…" + "x" * 7
+
+
+def test_a_command_in_a_sentence_is_set_as_one() -> None:
+    html, text = as_html.render(reporting.example()), as_text.render(reporting.example())
+    assert "says which; <code><bdi>offsitedb key status</bdi></code> shows them." in html
+    assert "which; `offsitedb key status` shows them." in " ".join(text.split())
+    assert [plain(marked(one)) for one in ("`a` b `c", "``", "")] == ["`a` b `c", "``", ""]
+
+
+def test_changes_are_told_in_plain_words() -> None:
+    raw = "enabled: True, fields: 1, from: a, key_backend: kernel, name: key_backend"
+    raw += ", sha256: " + "c" * 64 + ", stamp: " + "a" * 64
+    assert detail_words(raw) == "in force: yes, values sealed anew: 1, from: a, keyring: kernel, name: key_backend"
+    assert detail_words("stamp: " + "b" * 64) == detail_words("") == ""
+    assert detail_words("name: x, sessions_ended: 2, some_new: False") == "name: x, logins ended: 2, some new: no"
 
 
 def test_what_a_font_lacks_is_seen() -> None:

@@ -246,11 +246,6 @@ def open(data: bytes, recovery_secret: RecoveryCode) -> Holdings:
     return held
 
 
-def place_of(data: bytes) -> tuple[str, str]:
-    """Whose bundle it is and for which recovery key: catalog id and kid, without opening it. Raises FormatError."""
-    return _parts(data)[:2]
-
-
 def _parts(data: bytes) -> tuple[str, str, bytes]:
     if len(data) > MAX_BYTES:
         raise FormatError("format.header", f"the bundle is longer than {MAX_BYTES} bytes")

@@ -37,13 +37,17 @@ class VerifyFinding:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """How many things of one part were looked at, and how many were found wrong."""
+    """How many things of one part were looked at, and how many were found wrong.
+
+    ``unread``: how many could not be looked at because a destination did not give them.
+    """
 
     part: Part
     count: int
     wrong: int
     note: str = ""
     """What could not be looked at, and why."""
+    unread: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,13 @@ class Verification:
 
     @property
     def holds(self) -> bool:
+        """Nothing that was looked at is wrong."""
         return not self.wrong
+
+    @property
+    def unread(self) -> int:
+        """Things that were to be looked at and that a destination did not give."""
+        return sum(part.unread for part in self.checked)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ from engine.report.document import (
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-_TAGS = {Style.STRONG: "strong", Style.CODE: "code"}
+_TAGS = {Style.STRONG: "strong", Style.CODE: "code", Style.TYPED: "code"}
 
 
 def render(report: Report) -> str:

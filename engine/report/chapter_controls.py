@@ -25,12 +25,13 @@ from engine.report.document import (
     bad,
     code,
     good,
+    marked,
     quiet,
     said,
     strong,
     warn,
 )
-from engine.report.events import event_words
+from engine.report.events import detail_words, event_words
 
 _LEAD = (
     "How the data was protected on its way and where it lies, which PostgreSQL programs were used, what a drill was"
@@ -189,7 +190,7 @@ def _change_table(title: str, of: str, rows: Sequence[ChangeRow], zone: tzinfo) 
             Row(
                 (
                     said(words.short_moment(row.at, zone)),
-                    said(event_words(row.kind), quiet(f" ({row.detail})" if row.detail else "")),
+                    said(event_words(row.kind), quiet(f" ({detail_words(row.detail)})" if row.detail else "")),
                     said(actor(row.actor)),
                     said(words.number(row.seq)),
                 )
@@ -216,10 +217,10 @@ def _criteria(report: Report) -> Iterator[Block]:
 def _posture(chapter: Posture) -> Iterator[Block]:
     yield Heading(words.name(chapter.title, 120))
     for text in chapter.paragraphs:
-        yield Paragraph(said(text))
+        yield Paragraph(marked(text))
     if chapter.columns:
         columns = tuple(Column(_capital(words.name(title))) for title in chapter.columns)
-        yield Table("", columns, tuple(Row(tuple(said(cell) for cell in row)) for row in chapter.rows))
+        yield Table("", columns, tuple(Row(tuple(marked(cell) for cell in row)) for row in chapter.rows))
 
 
 def _capital(text: str) -> str:

@@ -7,6 +7,7 @@ the whole description (:func:`mapped`), not where it is written.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import date
@@ -25,6 +26,8 @@ class Style(StrEnum):
     STRONG = "strong"
     QUIET = "quiet"
     CODE = "code"
+    TYPED = "typed"
+    """Of a sentence, what is to be typed."""
     GOOD = "good"
     WARN = "warn"
     BAD = "bad"
@@ -55,8 +58,8 @@ def line(*parts: str | Span | Text) -> Fact:
 
 
 def plain(text: Text) -> str:
-    """Without styles."""
-    return "".join(span.text for span in text)
+    """Without styles; what is to be typed stands in backticks."""
+    return "".join(f"`{span.text}`" if span.style is Style.TYPED else span.text for span in text)
 
 
 def strong(text: str) -> Span:
@@ -81,6 +84,12 @@ def warn(text: str) -> Span:
 
 def bad(text: str) -> Span:
     return Span(text, Style.BAD)
+
+
+def marked(text: str) -> Text:
+    """``text`` with what stands in backticks set as what is to be typed; a backtick without another one stays."""
+    parts = re.split(r"`([^`]+)`", text)
+    return said(*(Span(part, Style.TYPED) if n % 2 else part for n, part in enumerate(parts)))
 
 
 # blocks

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 _WORDS = {
     "access.set": "who has to log in was changed",
     "apikey.created": "an API key was made",
@@ -16,7 +18,10 @@ _WORDS = {
     "connection.changed": "a database's connection was changed",
     "connection.recovered": "a database was taken over from the recovery kit",
     "connection.removed": "a database was removed",
+    "catalog.adopted": "the rows of an older catalog were bound to the history as they were found",
+    "catalog.changed": "rows were changed that no other event tells of",
     "catalog.moved": "the catalog was moved",
+    "catalog.rebuilt": "the rows of a recovered catalog were bound to the history as they were found",
     "connection.tested": "a database was tested",
     "connection.targets-set": "targets were set",
     "connection.scratch-set": "where a database is restored to in drills was changed",
@@ -45,9 +50,18 @@ _WORDS = {
     "operator.removed": "an operator was removed",
     "operator.reset": "an operator's password was reset",
     "operator.role-set": "an operator's role was changed",
+    "recovery.gap": "a recovery found that a snapshot before others is not there",
     "recovery.kit-failed": "writing the recovery kit failed",
     "recovery.kit-written": "the recovery kit was written",
-    "recovery.verified": "the recovery code was checked against what it has to open",
+    "recovery.no-artifact": "a recovery found a manifest whose artifact is not there",
+    "recovery.no-manifest": "a recovery found an artifact without a manifest",
+    "recovery.not-reached": "a recovery could not reach another destination",
+    "recovery.number-twice": "a recovery found a number that was given twice",
+    "recovery.still-written": "a recovery found that somebody had just written to the destination",
+    "recovery.unknown-connection": "a recovery found snapshots of a database that the kit does not name",
+    "recovery.unreadable": "a recovery could not read a manifest",
+    "recovery.wrong-size": "a recovery found an artifact of another size than was written",
+    "recovery.verified": "the recovery code was proven to open what it has to open",
     "report.stamped": "a time stamp for a monthly report was had",
     "report.unstamped": "no time stamp for a monthly report could be had",
     "retention.paused": "deleting was paused",
@@ -66,3 +80,39 @@ _WORDS = {
 def event_words(kind: str) -> str:
     """``an operator was added`` of ``operator.added``; what is not known stays legible."""
     return _WORDS.get(kind, kind.replace(".", ": ").replace("-", " "))
+
+
+_NAMES = {
+    "backend": "keyring",
+    "bundle_of": "kit of the host",
+    "bundle_sealed_at": "kit written",
+    "cron": "times",
+    "destinations": "destinations read",
+    "drills": "drilled",
+    "enabled": "in force",
+    "epoch": "number",
+    "expect": "expected answer",
+    "fields": "values sealed anew",
+    "key_backend": "keyring",
+    "kid": "key id",
+    "lost": "snapshots lost",
+    "objects": "files written",
+    "recovery_kid": "recovery key id",
+    "rows": "rows of the catalog",
+    "sessions_ended": "logins ended",
+    "steps": "things opened",
+    "where": "place",
+    "zone": "time zone",
+}
+_LEFT_OUT = re.compile(r"(?:^|, )(?:stamp|sha256): [0-9a-f]{64}(?=, |$)")
+"""Which state a kit is of, and its hash: for the program alone; they stand in the record."""
+_NAMED = re.compile(r"(^|, )([a-z][a-z_]*): (?:(True|False)(?=, |$))?")
+_YES_NO = {"True": "yes", "False": "no", None: ""}
+
+
+def detail_words(detail: str) -> str:
+    """What an event says besides, ``name: value, …`` with its names in plain words."""
+    without = _LEFT_OUT.sub("", detail).removeprefix(", ")
+    return _NAMED.sub(
+        lambda found: f"{found[1]}{_NAMES.get(found[2], found[2].replace('_', ' '))}: {_YES_NO[found[3]]}", without
+    )

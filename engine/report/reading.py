@@ -54,7 +54,9 @@ def opened(path: Path) -> Iterator[Bundle]:
     with ExitStack() as stack:
         try:
             found = _open(path, stack)
-        except (OSError, zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError) as e:
+        except OSError as e:
+            raise FormatError("format.bundle", f"{path} cannot be read: {(e.strerror or str(e)).lower()}") from e
+        except (zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError) as e:
             raise FormatError("format.bundle", f"{path.name} is no bundle: {e}") from e
         yield found
 

@@ -9,27 +9,12 @@ from engine.errors import FormatError, KeyAccessError
 from engine.keys.binding import show_kid
 from engine.keys.master import MasterKey
 from engine.keys.recovery import RecoveryCode
-from engine.keys.wrap import unwrap_dek, unwrap_dek_with_recovery
 from engine.kit import holdings, shelf
 from engine.kit.gathering import Contents
 from engine.model import Destination, Installation, Snapshot
 from engine.model.kit import RecoveryStep
+from engine.rebuilding import open_both_ways
 from engine.storage.base import Storage
-from engine.stream.container import MAX_HEADER_LEN, PREFIX_LEN, open_decryptor, read_preamble
-
-_HEAD_BYTES = PREFIX_LEN + MAX_HEADER_LEN + 74
-"""Enough of an artifact to open its data key and to see that the key belongs to it."""
-
-
-class _Bytes:
-    """A source of bytes over what was read."""
-
-    def __init__(self, data: bytes) -> None:
-        self._rest = data
-
-    def read(self, size: int, /) -> bytes:
-        taken, self._rest = self._rest[:size], self._rest[size:]
-        return taken
 
 
 def bundle_step(found: Installation, masters: Sequence[MasterKey]) -> RecoveryStep:
@@ -80,14 +65,8 @@ def artifact_step(
 ) -> RecoveryStep:
     """The newest artifact at a destination: the code yields the data key, as the master key does. Raises StoreError."""
     name = f"newest snapshot at {record.name}"
-    source = _Bytes(b"".join(storage.read(snapshot.object_key, cancel=cancel, length=_HEAD_BYTES)))
     try:
-        header, preamble = read_preamble(source)
-        place = {"artifact_id": snapshot.id, "connection_id": snapshot.connection_id}
-        dek = unwrap_dek_with_recovery(header.recipients, code, **place)
-        open_decryptor(dek, preamble, source)
-        if unwrap_dek(header.recipients, masters, **place) != dek:
-            return RecoveryStep(name, False, "code and master key yield different data keys")
-    except FormatError as e:
+        open_both_ways(storage, snapshot, masters, code, cancel)
+    except (FormatError, KeyAccessError) as e:
         return RecoveryStep(name, False, f"{snapshot.id[:12]}: {e.message}")
     return RecoveryStep(name, True, f"{snapshot.id[:12]} of {snapshot.taken_at:%Y-%m-%d %H:%M} UTC opens with the code")

@@ -51,8 +51,13 @@ class JobsFacet:
         A drill that waits or runs already counts as asked for. Raises ConfigError ``config.not-found``.
         """
         with self._engine.catalog.write() as tx:
-            only = catalogs.connections.by_name(tx, connection_name).id if connection_name is not None else None
-            found = catalogs.snapshots.list_recent(tx, connection_id=only, limit=_MOST)
+            if connection_name is not None:
+                wanted = [catalogs.connections.by_name(tx, connection_name).id]
+            else:
+                wanted = [one.id for one, _ in catalogs.connections.list_ever(tx)]
+            # each for itself: one that writes every minute must not crowd out the others
+            found = [s for id_ in wanted for s in catalogs.snapshots.list_recent(tx, connection_id=id_, limit=_MOST)]
+            found.sort(key=lambda s: (s.taken_at, s.seq), reverse=True)
             gone = {one.snapshot_id for one in catalogs.removals.every(tx) if one.result.gone}
             open_ = (JobState.QUEUED, JobState.RUNNING, JobState.BLOCKED)
             asked = {

@@ -43,6 +43,7 @@ from engine.redact import holding
 from engine.service import buckets, rebuilt
 from engine.service.installation import actor, is_there, make_places
 from engine.service.rebuilt import Placed, Sealer
+from engine.service.recoverykit import VERIFIED
 from engine.storage.base import Storage
 from engine.storage.local import LocalStorage, marked_ids, prepare_folder
 from engine.storage.opening import open_destination
@@ -141,6 +142,8 @@ class _Found:
         self.reads: list[Read] = []
         self.remarks: list[Remark] = []
         self.foreign = 0
+        self.proven = (0, 0)
+        """Destinations that were read, and artifacts that the code has opened there."""
 
     def read(self, destination: Destination, storage: Storage) -> None:
         """Read a destination, and hold the master keys against its artifacts. Raises StoreError, KeyAccessError."""
@@ -150,7 +153,8 @@ class _Found:
 
         found = read_holding(storage, destination.id, self._opening, self._cancel, on_manifest)
         self._said(Progress(Phase.VERIFY, 0, None, Unit.STEPS, "holding the keys against artifacts"))
-        hold_against_artifacts(storage, found.reads, self._opening.masters, self._code, self._cancel)
+        opened = hold_against_artifacts(storage, found.reads, self._opening.masters, self._code, self._cancel)
+        self.proven = (self.proven[0] + 1, self.proven[1] + opened)
         known = {read.snapshot.id for read in self.reads}  # two destinations can be one place
         self.reads += [read for read in found.reads if read.snapshot.id not in known]
         self.remarks += [*found.remarks, *self._lately(destination, found)]
@@ -218,7 +222,7 @@ def _write(
     ca_folder = machine.paths.home / rebuilt.CA_FOLDER
 
     def fill(tx: Tx) -> None:
-        _tell(tx, machine.clock, held, here, result)
+        _tell(tx, machine.clock, held, here, result, found.proven)
         catalogs.installation.put(tx, rebuilt.installation_row(held, code, backend, now))
         rebuilt.put_destinations(tx, destinations, sealer)
         rebuilt.put_scratch_servers(tx, held, sealer)
@@ -238,8 +242,11 @@ def _write(
     return result
 
 
-def _tell(tx: Tx, clock: Clock, held: Holdings, here: Placed, result: Recovered) -> None:
-    """The first event says what this history is: one that begins anew, and from where."""
+def _tell(tx: Tx, clock: Clock, held: Holdings, here: Placed, result: Recovered, proven: tuple[int, int]) -> None:
+    """The first event says what this history is: one that begins anew, and from where.
+
+    Nothing proves a recovery code as a recovery does, so the second says that it was.
+    """
 
     def event(kind: str, subject: str, data: Mapping[str, str | int | bool | None]) -> None:
         chain.append_event(tx, clock, actor=actor(), kind=kind, subject=subject, data=data)
@@ -259,6 +266,8 @@ def _tell(tx: Tx, clock: Clock, held: Holdings, here: Placed, result: Recovered)
             "remarks": len(result.remarks),
         },
     )
+    destinations, opened = proven
+    event(VERIFIED, held.recovery_kid, {"steps": 1 + opened, "destinations": destinations})
     for one in result.connections:
         resume = "; ".join(one.resume)
         data: dict[str, str | int | bool | None] = {"snapshots": one.snapshots, "lost": one.lost, "resume": resume}

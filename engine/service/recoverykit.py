@@ -7,6 +7,7 @@ else. What was written and proven stands in the history of events, and is read f
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import threading
 from collections.abc import Mapping
@@ -43,7 +44,7 @@ LOOK_EVERY_S = 30.0
 RETRY = timedelta(minutes=10)
 """A destination that refused the kit is not asked again before."""
 LOOK_THERE = timedelta(days=1)
-"""How often a worker looks whether the kit still lies where it was laid."""
+"""How often a worker looks whether the kit still lies where it was laid, as it was laid."""
 _PAGE = 1000
 _log = logging.getLogger("offsitedb.worker")
 
@@ -53,6 +54,8 @@ class Laid:
     """What the history says of the kit at one destination."""
 
     stamp: str | None = None
+    sha256: str | None = None
+    """Of the bundle; None: an older version did not say."""
     written_at: datetime | None = None
     failed_code: str | None = None
     failed: str | None = None
@@ -84,7 +87,10 @@ class History:
         if event.kind == VERIFIED:
             self.verified[event.subject] = event.at
         elif event.kind == WRITTEN:
-            self.laid[event.subject] = Laid(str(event.data.get("stamp")), event.at)
+            sha256 = event.data.get("sha256")
+            self.laid[event.subject] = Laid(
+                str(event.data.get("stamp")), sha256 if isinstance(sha256, str) else None, event.at
+            )
         else:
             known = self.laid.setdefault(event.subject, Laid())
             known.failed_code, known.failed_at = str(event.data.get("code")), event.at
@@ -238,20 +244,31 @@ class RecoveryFacet:
         return tried is None or now - tried >= RETRY
 
     def _is_gone(self, record: Destination) -> bool:
-        """Whether a kit that was laid down is not there any more; looked at once a day. Raises StoreError."""
+        """Whether a kit that was laid down is not there any more, or not that one; looked at once a day.
+
+        Another one is what a second living installation of this name leaves, or whoever else can write there. Raises
+        StoreError.
+        """
         now, seen = self._engine.clock.now(), self._seen.get(record.id)
         tried = self._tried.get(record.id)
         if (seen is not None and now - seen < LOOK_THERE) or (tried is not None and now - tried < RETRY):
             return False
         with self._engine.catalog.read() as tx:
             catalog_id = gathering.read(tx).installation.catalog_id
+            laid = self._history.read_on(tx).at(record.id)
         try:
-            gone = shelf.missing(self._engine.open_storage(record), catalog_id)
+            storage = self._engine.open_storage(record)
+            gone = bool(shelf.missing(storage, catalog_id))
+            if not gone and laid.sha256 is not None:
+                there = shelf.read_bundle(storage, catalog_id, CancelToken())
+                gone = hashlib.sha256(there).hexdigest() != laid.sha256
         except StoreError:
             self._tried[record.id] = now
             raise
         self._seen[record.id] = now
-        return bool(gone)
+        if gone:
+            _log.warning("recovery kit at %s: what lies there is not what was laid down; written anew", record.name)
+        return gone
 
     def _lay(self, record: Destination, cancel: CancelToken) -> None:
         """Write the kit and note it. Raises StoreError, which is noted, and KeyAccessError."""
@@ -272,7 +289,9 @@ class RecoveryFacet:
         self._tried.pop(record.id, None)
         self._seen[record.id] = now
         with engine.catalog.write() as tx:
-            self._event(tx, WRITTEN, record.id, {"name": record.name, "stamp": contents.stamp, "objects": len(written)})
+            data: dict[str, str | int] = {"name": record.name, "stamp": contents.stamp, "objects": len(written)}
+            data["sha256"] = hashlib.sha256(bundle).hexdigest()
+            self._event(tx, WRITTEN, record.id, data)
             chain.sign_head(tx, keys.signer, engine.clock)
 
     def _note_failure(self, record: Destination, error: StoreError) -> None:

@@ -100,7 +100,7 @@ def _tar(found: Bundle, line: ReportLine, file: BinaryIO) -> None:
 def _all(found: Bundle, line: ReportLine) -> Iterator[tuple[str, bytes]]:
     """Every file in the order of its name, one in memory at a time."""
     sums = _sums(found, line)
-    for name in sorted(found.names):
+    for name in sorted(found.names | sums.keys()):  # what is missing is said by the reading
         data = found.read(name)
         if name not in bundle.BESIDE and sums.get(name) != _sha256(data):
             raise FormatError("format.bundle", f"{name} was altered since the report was built")

@@ -21,7 +21,7 @@ from engine.catalog import Tx, report_facts
 from engine.catalog.report_facts import LivedConnection
 from engine.errors import CatalogError, ConfigError, FormatError, OffsiteError
 from engine.evidence import canonical, chain
-from engine.evidence.signer import Signer
+from engine.evidence.signer import Signer, fingerprint
 from engine.model import Role
 from engine.model.report import BundleVerdict, Chapter, Period, Report, ReportExported, ReportLine
 from engine.report import bundle, months
@@ -141,6 +141,14 @@ class ReportsFacet:
         Raises FormatError ``format.bundle`` for what is none, ConfigError ``config.timestamp-ca``.
         """
         return check(path, expected=fingerprint, roots=self.stamps.roots())
+
+    def check(self, line: ReportLine) -> BundleVerdict:
+        """Check a report that lies here as anybody can, and that it is this installation which has signed it.
+
+        Raises ConfigError ``config.report-elsewhere``, FormatError ``format.bundle``.
+        """
+        mine = fingerprint(self._engine.keys.installation().signer_public)
+        return self.verify(_folder(line), fingerprint=mine)
 
     def duty(self) -> Duty:
         return Duty("report", LOOK_EVERY_S, self.look)

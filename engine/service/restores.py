@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from engine import catalog as catalogs
 from engine.cancel import CancelToken
+from engine.catalog import Tx
 from engine.codec import from_json, to_json
 from engine.errors import ConfigError, KeyAccessError, OffsiteError
-from engine.model import Job, JobKind, JobState, Role
+from engine.model import Job, JobKind, JobState, Role, Snapshot
 from engine.model.restoring import NewDatabase, RestoreLine, RestoreOptions, RestoreRecord, RestoreRequest, TargetPlan
 from engine.model.views import JobView
 from engine.model.watch import AddressView
@@ -97,19 +98,20 @@ class RestoresFacet:
         there, or (``every``) for each snapshot; by connection, newest first. Raises ConfigError ``config.not-found``.
         """
         with self._engine.catalog.read() as tx:
-            only = catalogs.connections.by_name(tx, connection).id if connection is not None else None
-            found = catalogs.snapshots.list_recent(tx, connection_id=only, limit=_MOST)
-            gone = {one.snapshot_id for one in catalogs.removals.every(tx) if one.result.gone}
-            names = {id_: catalogs.connections.get(tx, id_).name for id_ in {s.connection_id for s in found}}
-        there = sorted((s for s in found if s.id not in gone), key=lambda s: (names[s.connection_id], -s.seq))
-        seen: set[str] = set()
+            if connection is not None:
+                wanted = [catalogs.connections.by_name(tx, connection)]
+            else:
+                ever = catalogs.connections.list_ever(tx)  # of one that was removed snapshots may still be there
+                wanted = [one for one, _ in sorted(ever, key=lambda pair: (pair[0].name, pair[1] is not None))]
+            found = [(one.name, snapshot) for one in wanted for snapshot in _there(tx, one.id, every=every)]
+        taken: set[str] = set()
         chosen = []
-        for snapshot in there:
-            if every or snapshot.connection_id not in seen:
-                name = names[snapshot.connection_id]
-                database = newdatabase.name_for(name, snapshot.seq)
-                chosen.append(NewDatabase(snapshot.id, name, snapshot.taken_at, database, snapshot.rows))
-            seen.add(snapshot.connection_id)
+        for name, snapshot in found:
+            database = newdatabase.name_for(name, snapshot.seq)
+            if database in taken:  # names that differ in signs alone, or one that was given twice
+                database = f"{database[:56]}_{snapshot.id[:6]}"
+            taken.add(database)
+            chosen.append(NewDatabase(snapshot.id, name, snapshot.taken_at, database, snapshot.rows))
         return tuple(chosen)
 
     @needs(Role.OPERATOR, dangerous=True)
@@ -163,3 +165,13 @@ class RestoresFacet:
             return self._engine.connections.conninfo(record)
         except OffsiteError:
             return None  # it was removed, and its string with it
+
+
+def _there(tx: Tx, connection_id: str, *, every: bool) -> list[Snapshot]:
+    """The newest snapshot of a connection that is there, or every one, newest first."""
+    if not every:
+        newest = catalogs.snapshots.newest_there(tx, connection_id)
+        return [newest] if newest is not None else []
+    gone = {one.snapshot_id for one in catalogs.removals.every(tx) if one.result.gone}
+    found = catalogs.snapshots.list_recent(tx, connection_id=connection_id, limit=_MOST)
+    return sorted((one for one in found if one.id not in gone), key=lambda one: -one.seq)

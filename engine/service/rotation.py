@@ -28,6 +28,7 @@ from engine.keys.master import MasterKey
 from engine.keys.recovery import RecoveryBundle, RecoveryPublic, seal_bundle
 from engine.keys.seals import field_kid, open_field, seal_field
 from engine.model import Installation, JobState
+from engine.model.recovery import RemarkKind
 from engine.model.views import KeyEpoch, KeyRotated
 from engine.service.duties import Duty
 from engine.snapshot import Keys
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from engine.service import Engine
 
 ROTATED, RETIRED, RESEALED = "key.rotated", "key.retired", "key.resealed"
+_UNSEEN = tuple(f"recovery.{kind.value}" for kind in (RemarkKind.NOT_REACHED, RemarkKind.UNREADABLE))
+"""A recovery could not read all that there is: what it left out may need an epoch, and this catalog cannot know."""
 KEEP = timedelta(days=7)
 """How long an epoch is kept at least after it was replaced: whatever began under it has ended by then."""
 EVERY_S = 3600.0
@@ -49,6 +52,8 @@ class Past:
     kid: dict[int, str] = field(default_factory=dict)
     since: dict[int, datetime] = field(default_factory=dict)
     retired: set[int] = field(default_factory=set)
+    held_to: int = 0
+    """Epochs up to this one came with a recovery that could not read everything: they are never retired."""
 
 
 class Rotation:
@@ -166,6 +171,8 @@ class Rotation:
         for master in masters:
             if master.epoch == found.key_epoch or master.epoch in past.retired or needs.of(master.kid):
                 continue
+            if master.epoch <= past.held_to:
+                continue
             replaced = past.since.get(master.epoch + 1)
             if replaced is None or self._engine.clock.now() < replaced + KEEP:
                 continue
@@ -200,7 +207,9 @@ class Rotation:
             else:
                 state = "older" if epoch in here else "unknown" if at_hand is None else "absent"
             until = past.since.get(epoch + 1)
-            why = _why(state, snapshots, fields, None if until is None else until + KEEP)
+            why = _why(state, snapshots, fields, None if until is None or epoch <= past.held_to else until + KEEP)
+            if epoch <= past.held_to and state == "older" and not (snapshots or fields):
+                why = "kept: the recovery could not read everything, and what it left out may need it"
             told.append(KeyEpoch(epoch, kid, state, past.since.get(epoch), snapshots, fields, why))
         return tuple(told)
 
@@ -262,14 +271,18 @@ def _lacking(tx: Tx, masters: Sequence[MasterKey]) -> list[str]:
 def _past(tx: Tx, found: Installation) -> Past:
     past = Past(since={1: found.created_at})
     after = 0
-    while page := catalogs.events.list_of_kinds(tx, (ROTATED, RETIRED), after=after, limit=_PAGE):
+    while page := catalogs.events.list_of_kinds(tx, (ROTATED, RETIRED, *_UNSEEN), after=after, limit=_PAGE):
         for event in page:
+            if event.kind in _UNSEEN:
+                past.held_to = found.key_epoch
+                continue
             epoch = event.data.get("epoch")
             if not isinstance(epoch, int):
                 continue
             if event.kind == RETIRED:
                 past.retired.add(epoch)
                 continue
+            past.held_to = min(past.held_to, epoch - 1)  # those that a rotation has made since are known
             past.kid[epoch], past.since[epoch] = event.subject, event.at
             past.kid.setdefault(epoch - 1, str(event.data.get("from")))
         after = page[-1].seq

@@ -221,6 +221,7 @@ class VerifyFacet:
                             text, hint = "its manifest is not at the destination", "`offsitedb reconcile DESTINATION`."
                             part.wrong(f"snapshot {one.id}", text, hint)
                         else:
+                            part.not_read()
                             said = f"{e.message} [{e.code}]"
                             skipped[said] = skipped.get(said, 0) + 1
                         continue
@@ -241,7 +242,7 @@ class _Part:
     def __init__(self, run: _Run, part: Part) -> None:
         self._run = run
         self.part = part
-        self.count = self.bad = 0
+        self.count = self.bad = self.unread = 0
         self.total: int | None = None
         self.note = ""
 
@@ -251,6 +252,11 @@ class _Part:
         if self.count % 500 == 0:
             self._run.cancel.check()
             self._run.said(self.part, self.count, self.total)
+
+    def not_read(self) -> None:
+        """The thing just looked for could not be had."""
+        self.count -= 1
+        self.unread += 1
 
     def wrong(self, subject: str, text: str, hint: str = "") -> None:
         self.bad += 1
@@ -262,7 +268,7 @@ class _Part:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._run.checked.append(Checked(self.part, self.count, self.bad, self.note))
+        self._run.checked.append(Checked(self.part, self.count, self.bad, self.note, self.unread))
 
 
 class _Run:

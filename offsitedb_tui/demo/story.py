@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -188,4 +189,11 @@ def _show_places(
         talk.show(f"  master key {gone}; `offsitedb key restore` puts it back with this recovery code:")
         talk.show(f"             {made.installation.code.text}")
     talk.show()
-    talk.show(f"Look around with OFFSITEDB_HOME={paths.home}; `rm -r {paths.home}` removes it all.")
+    talk.show(f"Look around with OFFSITEDB_HOME={shlex.quote(str(paths.home))}")
+    talk.show(f"`{removal(paths.home, source.data.parent if keep else None)}` removes it all.")
+
+
+def removal(home: Path, source: Path | None) -> str:
+    """The command that removes what the demo leaves: a source that is kept lies where the drill's user may enter."""
+    left = [home] if source is None or source.is_relative_to(home) else [home, source]
+    return shlex.join(["rm", "-r", *map(str, left)])

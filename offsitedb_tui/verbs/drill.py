@@ -81,7 +81,8 @@ def drill_all(engine: Engine, jobs: Sequence[JobView], talk: Talk, *, wait: bool
         return
     if not wait:
         talk.document({"jobs": jobs})
-        talk.show(f"{len(jobs)} drills are queued; `offsitedb jobs` lists them, `offsitedb ledger` their verdicts")
+        queued = "1 drill is queued" if len(jobs) == 1 else f"{len(jobs):,} drills are queued"
+        talk.show(f"{queued}; `offsitedb jobs` lists them, `offsitedb ledger` their verdicts")
         if not engine.worker.any_alive():
             talk.say("no worker is running; they start when you run `offsitedb worker`")
         return

@@ -98,6 +98,12 @@ def _place(
             )
         return RecoveryPlace(folder=Path(text))
     parts = urlsplit(text)
+    if "@" in parts.netloc or parts.query or parts.fragment:  # never quoted: it may be a secret
+        raise ConfigError(
+            "config.invalid",
+            "s3://BUCKET/PREFIX holds neither a key nor anything behind ? or #",
+            hint=f"Say --key-id; the secret is asked for, or comes from {SECRET_KEY}.",
+        )
     spec = spec_of(parts.netloc, provider, endpoint, region, parts.path.strip("/"), ca_file, allow_http=allow_http)
     bucket_policy(spec)  # refuses what cannot be, before anything is asked
     access = key_id or ask("Access key id", ACCESS_KEY, hidden=False)

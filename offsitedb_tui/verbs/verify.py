@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from engine.errors import CatalogError
+from engine.errors import CatalogError, PartialResult
 from engine.model import Part, Verification
 from offsitedb_tui.opening import open_engine
 from offsitedb_tui.options import AsJson
@@ -31,6 +31,8 @@ def verify(
 ) -> None:
     """Whether the catalog is what its signed history says: nothing altered, removed or put in (50 if not).
 
+    With --manifests 3 says that nothing is wrong, and that a destination did not give all of them.
+
     Looks at the chain of events and its signatures, every row that is evidence, every receipt, and what is sealed.
     """
     with speaking(as_json=as_json) as talk, open_engine() as engine:
@@ -42,13 +44,16 @@ def verify(
         _show(found, talk, manifests=manifests)
         if not found.holds:
             raise typer.Exit(CatalogError.exit_status)
+        if found.unread:
+            raise typer.Exit(PartialResult.exit_status)
 
 
 def _show(found: Verification, talk: Talk, *, manifests: bool) -> None:
     for part in found.checked:
         what, holds = _WORDS[part.part]
+        what = what.removesuffix("s") if part.count == 1 else what
         said = f"{part.wrong:,} wrong" if part.wrong else holds if part.count else "nothing looked at"
-        glyph = "✗" if part.wrong else "✓" if part.count else "–"
+        glyph = "✗" if part.wrong else "!" if part.unread else "✓" if part.count else "–"
         talk.show(f"{glyph} {part.count:>9,} {what:14} {said}" + (f"; {visible(part.note)}" if part.note else ""))
     if not manifests:
         talk.show("–           manifests      not looked at: `offsitedb verify --manifests`")
@@ -62,7 +67,9 @@ def _show(found: Verification, talk: Talk, *, manifests: bool) -> None:
     if found.signed_at is not None:
         of = f" of {found.events:,}" if found.unsigned > 0 else ""
         talk.show(f"signed up to event {found.signed_seq:,}{of}, on {found.signed_at:%Y-%m-%d %H:%M} UTC")
-    if found.holds:
+    if found.holds and found.unread:
+        talk.say(f"nothing is wrong; {found.unread:,} could not be read: try again when their destination answers")
+    elif found.holds:
         talk.show(f"the catalog holds ({human_seconds(found.took_s)})")
     else:
         talk.say(f"error: the catalog does not hold: {found.wrong:,} found wrong  [catalog.altered]")

@@ -8,8 +8,10 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
+from engine.model.kit import RecoveryView
 from engine.model.views import KeyRotated, KeyStatus
 from engine.model.watch import Overview
+from engine.service import CancelToken
 from screens import present_settings
 from screens.phrase import Phrase, Tone, paragraphs
 from screens.sections.base import Section
@@ -33,6 +35,7 @@ class KeySection(Section):
     def __init__(self, examine: Callable[[], None]) -> None:
         super().__init__(examine)
         self._status: KeyStatus | None = None
+        self._recovery: RecoveryView | None = None
         self._install: str | None = None
         """The text of the installation under systemd, while it is shown."""
 
@@ -40,7 +43,10 @@ class KeySection(Section):
         yield Lines(Phrase(" asking the keyring …", Tone.DIM), id="key")
 
     def entered(self) -> None:
-        self.face.call("key", lambda _token: self.engine.keys.status(), self._show)
+        def read(_token: CancelToken) -> tuple[KeyStatus, RecoveryView]:
+            return self.engine.keys.status(), self.engine.recovery.show()
+
+        self.face.call("key", read, self._read)
 
     def look(self, overview: Overview) -> None:
         known = self._status is not None and self._status.recovery_confirmed_at is not None
@@ -51,6 +57,10 @@ class KeySection(Section):
         if self._install is not None:
             return "the commands for systemd", self._install
         return ("the key's id", self._status.kid) if self._status is not None else None
+
+    def _read(self, found: tuple[KeyStatus, RecoveryView]) -> None:
+        self._status, self._recovery = found
+        self._say()
 
     def _show(self, status: KeyStatus) -> None:
         self._status = status
@@ -63,8 +73,8 @@ class KeySection(Section):
                 "  y copies · i closes", Tone.DIM
             )
             board.show(head, Phrase(), *(Phrase(" ") + line for line in paragraphs(self._install, Tone.CODE)))
-        elif self._status is not None:
-            board.show(*present_settings.key_lines(self._status))
+        elif self._status is not None and self._recovery is not None:
+            board.show(*present_settings.key_lines(self._status, self._recovery))
 
     # what the keys do
 

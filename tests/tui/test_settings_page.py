@@ -16,6 +16,7 @@ from engine import catalog as catalogs
 from engine.catalog.schema import destinations
 from engine.errors import ConfigError
 from engine.model import BucketKey, BucketKeys, BucketSpec, Destination, DestinationKind
+from engine.model.kit import KitState, KitView, RecoveryView
 from engine.model.views import KeyEpoch
 from engine.service import Engine, buckets
 from engine.service.doctor import examine
@@ -186,6 +187,7 @@ def test_the_key_its_code_and_systemd(history: History) -> None:
     async def scene(pilot: Pilot[None]) -> None:
         await to(pilot, "key")
         await until_shown(pilot, "● there")
+        await until_shown(pilot, "here · ✓ up to date · written")
         await pilot.press("y")
         assert pilot.app.clipboard == history.engine.keys.status().kid
         await pilot.press("i")
@@ -229,10 +231,37 @@ def test_a_key_with_a_long_past(history: History) -> None:
         KeyEpoch(n, f"{n:016x}", "absent" if n == 8 else "older", history.clock.now(), n, 0, f"opens {n} snapshots")
         for n in range(9, 0, -1)
     )
-    shown = present_settings.key_lines(replace(status, epoch=10, rotated_at=history.clock.now(), epochs=epochs))
+    status = replace(status, epoch=10, rotated_at=history.clock.now(), epochs=epochs)
+    shown = present_settings.key_lines(status, history.engine.recovery.show())
     text = "\n".join(line.text for line in shown)
     assert "8 0000000000000008 opens 8 snapshots, and is not in this keyring" in text
     assert "and 5 more: `offsitedb key status` lists them" in text
+
+
+def test_how_code_and_kits_stand(history: History) -> None:
+    at, status = history.clock.now(), history.engine.keys.status()
+    states = (KitState.CURRENT, KitState.STALE, KitState.ABSENT, KitState.FAILING)
+    errors = {KitState.FAILING: "access denied"}
+    kits = [KitView(f"off-{s}", "/x", s, None if s is KitState.ABSENT else at, errors.get(s)) for s in states]
+    recovery = RecoveryView("a" * 16, at, at, False, tuple(kits))
+
+    def told(found: RecoveryView) -> str:
+        return "\n".join(line.text for line in present_settings.key_lines(status, found))
+
+    text = told(recovery)
+    for said in (
+        "✓ opens everything  2026-11-23",
+        "off-current · ✓ up to date · written 2026-11-23",
+        "off-stale · ○ stale",
+    ):
+        assert said in text
+    assert "off-absent · ○ not written yet: a worker writes it\n" in text
+    assert "off-failing · ✗ cannot be written" in text
+    assert "access denied" in text
+    assert "! long ago: `offsitedb recovery verify`" in told(replace(recovery, overdue=True))
+    assert "! never: `offsitedb recovery verify`" in told(replace(recovery, verified_at=None, overdue=True))
+    assert "lies nowhere" in told(replace(recovery, kits=()))
+    assert "and 2 more: `offsitedb recovery show`" in told(replace(recovery, kits=(*kits, *kits)))
 
 
 @pytest.mark.slow
