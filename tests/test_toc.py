@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import CouldNotVerify, DrillFailed
-from engine.postgres.toc import TocEntry, forget_drops, listed_ids, read_toc
+from engine.postgres.toc import TocEntry, forget_drops, forget_versions, listed_ids, read_toc
 from tests.fixtures.drill_parts import Source
 
 pytest_plugins = ("tests.fixtures.drills",)
@@ -127,6 +127,48 @@ def test_a_forgotten_drop_is_empty_and_no_byte_moves(minor: int, entries: list[T
     assert len(left) == len(raw)
     assert left.endswith(b"data behind")
     assert left.count(write_text("") + write_text("    ")) == forgotten
+
+
+@pytest.mark.parametrize(
+    ("written", "left", "columns"),
+    [
+        ("ALTER TABLE ONLY public.t ALTER COLUMN x SET (pg_attver=41677480);", "", 1),
+        ("ALTER FOREIGN TABLE ONLY public.t ALTER COLUMN x SET (pg_attver=1);", "", 1),
+        (
+            'ALTER TABLE ONLY "a\nb"."c;d" ALTER COLUMN "é SET (" SET (n_distinct=5, pg_attver=12);',
+            'ALTER TABLE ONLY "a\nb"."c;d" ALTER COLUMN "é SET (" SET (n_distinct=5);',
+            1,
+        ),
+        (
+            "ALTER TABLE ONLY t ALTER COLUMN x SET (pg_attver=1, n_distinct=-0.5);",
+            "ALTER TABLE ONLY t ALTER COLUMN x SET (n_distinct=-0.5);",
+            1,
+        ),
+        ("ALTER TABLE ONLY t ALTER COLUMN x SET (n_distinct=5);", None, 0),
+        ("ALTER TABLE ONLY t ALTER COLUMN x SET DEFAULT 'pg_attver=1';", None, 0),
+        ("COMMENT ON COLUMN t.x IS 'SET (pg_attver=1);';", None, 0),
+    ],
+)
+def test_a_column_version_is_blanked_and_nothing_else(written: str, left: str | None, columns: int) -> None:
+    before = "CREATE TABLE public.t (\n    x text\n);\n"
+    behind = "\nALTER TABLE ONLY public.t ALTER COLUMN x SET STATISTICS 5;\n"
+    entries = [
+        TocEntry(1, "TABLE", "public", "t", "o", before + written + behind),
+        TocEntry(2, "TABLE", "public", "u", "o", before),
+    ]
+    with tempfile.TemporaryFile() as file:
+        file.write(archive(14, entries) + b"data behind")
+        file.flush()
+        toc = read_toc(file.fileno())
+        forget_versions(file.fileno(), toc)
+        again = read_toc(file.fileno())
+        file.seek(0)
+        assert file.read().endswith(b"data behind")
+    wanted = written if left is None else left
+    padding = " " * (len(written.encode()) - len(wanted.encode()))
+    assert [e.definition for e in again.entries] == [before + wanted + padding + behind, before]
+    assert [e.versions for e in toc.entries] == [columns, 0]
+    assert sum(e.versions for e in again.entries) == 0
 
 
 def test_f30_a_newer_format_is_not_called_damaged() -> None:

@@ -181,6 +181,10 @@ def _normalise(entries: Sequence[TocEntry], ground: Ground) -> tuple[tuple[Norma
     for kind, count in sorted(counted.items()):
         reason = _COUNTED_KINDS.get(kind, "extensions bring their own")
         named.append(Normalised(kind, f"{count} entries", reason))
+    if versions := sum(entry.versions for entry in entries if "pg_attver" in entry.definition):
+        named.append(
+            Normalised("COLUMN VERSION", f"{versions} columns", "the server's own note (pg_attver), not replayed")
+        )
     if owners:
         named.append(Normalised("OWNER", ", ".join(sorted(owners)), "everything belongs to the replaying role"))
     return tuple(named), frozenset(soft)

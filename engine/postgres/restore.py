@@ -29,7 +29,7 @@ from engine.postgres.replayplan import RestorePlan, plan_restore
 from engine.postgres.rule import Place
 from engine.postgres.scratch import open_archive_file
 from engine.postgres.tableprogress import TableWatch
-from engine.postgres.toc import Toc, listed_ids, read_toc
+from engine.postgres.toc import Toc, forget_versions, listed_ids, read_toc
 from engine.process import run, spawn
 from engine.progress import Phase, Progress, ProgressSink, TableSink, Unit, discard_tables
 
@@ -82,7 +82,7 @@ class RestoreOutcome:
 
 
 def list_archive(cluster: ScratchCluster | ExternalServer, archive: BinaryIO, cancel: CancelToken) -> Toc:
-    """The archive's table of contents, read by us and by pg_restore, which must agree.
+    """The archive's table of contents, read by us and by pg_restore, which must agree; it is made ready to replay.
 
     Says "header readable" and nothing more: a cut or altered archive lists just as well. Raises DrillFailed
     ``drill.restore``, CouldNotVerify ``drill.tool-missing`` for a newer format.
@@ -109,6 +109,7 @@ def list_archive(cluster: ScratchCluster | ExternalServer, archive: BinaryIO, ca
         raise DrillFailed("drill.restore", f"pg_restore cannot list the archive: {said}")
     if listed_ids(finished.stdout.decode("utf-8", "replace")) != frozenset(e.dump_id for e in toc.entries):
         raise DrillFailed("drill.restore", "pg_restore lists other objects than the archive's table of contents holds")
+    forget_versions(archive.fileno(), toc)
     return toc
 
 

@@ -4,7 +4,8 @@
 in its name cannot be told from its neighbours there. The archive's own header says everything exactly, definitions
 and dependencies included; the room reads it, for format versions 1.14 to 1.16 (pg_dump 14 to 18), and has the list
 compared with pg_restore's (:func:`listed_ids`). Nothing here is executed, every length is checked against the file.
-The one thing that it changes, in a copy of one's own, is that an entry has nothing to drop (:func:`forget_drops`).
+What it changes, in a copy of one's own and without moving a byte: an entry has nothing to drop (:func:`forget_drops`),
+and a column no note of the server's own (:func:`forget_versions`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,13 @@ _READ_BYTES = 1 << 20
 _MAX_ENTRIES = 10_000_000
 _MAX_TEXT_BYTES = 1 << 30  # PostgreSQL's own limit on one value
 _LIST_LINE = re.compile(r"^(\d+); \d+ \d+ ", re.MULTILINE)
+_NO_END = rb"(?:(?!;\n).)*?"
+_COLUMN_SET = re.compile(
+    rb"ALTER (?:FOREIGN )?TABLE ONLY " + _NO_END + rb" ALTER COLUMN " + _NO_END + rb" SET \(([^()\n;]*)\);", re.DOTALL
+)
+_VERSION = re.compile(rb"(?:\A|, )pg_attver=\d+(?=, |\Z)")
+"""A column option that servers since 18.7, 17.12, 16.16, 15.20 and 14.25 keep for themselves. Their pg_dump leaves it
+out; an older one writes it down, and no older server takes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +38,8 @@ class TocEntry:
     """One object of the archive. ``desc`` is its kind in pg_dump's words, ``tag`` its name as pg_dump wrote it.
 
     ``depends_on`` are dump ids, also of objects that are not in the archive. ``tableam`` is the access method that is
-    set before the definition runs. ``drop_at``: where the statement that drops it stands in the file, its length first.
+    set before the definition runs. ``drop_at``: where the statement that drops it stands in the file, its length first;
+    ``definition_at`` the same of the definition.
     """
 
     dump_id: int
@@ -43,6 +52,12 @@ class TocEntry:
     has_data: bool = False
     tableam: str | None = None
     drop_at: int = field(default=0, compare=False)
+    definition_at: int = field(default=0, compare=False)
+
+    @property
+    def versions(self) -> int:
+        """Columns whose version the definition sets: a note of the server's own."""
+        return sum(bool(_VERSION.search(found[1])) for found in _COLUMN_SET.finditer(_raw(self)))
 
     @property
     def name(self) -> str:
@@ -118,6 +133,30 @@ def forget_drops(fd: int, toc: Toc, ids: Collection[int]) -> None:
         os.pwrite(fd, b"\0" + bytes(toc.int_bytes) + b"\0" + length + b" " * size, entry.drop_at)
 
 
+def forget_versions(fd: int, toc: Toc) -> None:
+    """Blank the versions of columns in the definitions of the archive that ``fd`` is open on. No byte moves."""
+    for entry in toc.entries:
+        if "pg_attver" not in entry.definition or not entry.versions:
+            continue
+        raw = _raw(entry)
+        blanked = _COLUMN_SET.sub(_without_version, raw)
+        os.pwrite(fd, blanked, entry.definition_at + 1 + toc.int_bytes)
+
+
+def _without_version(found: re.Match[bytes]) -> bytes:
+    statement, options = found[0], found[1]
+    rest = _VERSION.sub(b"", options).removeprefix(b", ")
+    if rest == options:
+        return statement
+    if not rest:
+        return b" " * len(statement)
+    return statement.replace(b"(" + options + b");", b"(" + rest + b");").ljust(len(statement))
+
+
+def _raw(entry: TocEntry) -> bytes:
+    return entry.definition.encode("utf-8", "surrogateescape")
+
+
 def listed_ids(listing: str) -> frozenset[int]:
     """The dump ids that ``pg_restore --list --verbose`` printed."""
     return frozenset(int(match[1]) for match in _LIST_LINE.finditer(listing))
@@ -134,6 +173,7 @@ def _entry(reader: _Reader, version: tuple[int, int]) -> TocEntry:
     tag = reader.text() or ""
     desc = reader.text() or ""
     reader.integer()  # section
+    definition_at = reader.at
     definition = reader.text() or ""
     drop_at = reader.at
     reader.text()  # how to drop it
@@ -152,7 +192,17 @@ def _entry(reader: _Reader, version: tuple[int, int]) -> TocEntry:
         depends.append(int(text))
     reader.raw(1 + reader.offset_bytes)  # where its data lie
     return TocEntry(
-        dump_id, desc, schema or None, tag, owner, definition, tuple(depends), has_data, tableam or None, drop_at
+        dump_id,
+        desc,
+        schema or None,
+        tag,
+        owner,
+        definition,
+        tuple(depends),
+        has_data,
+        tableam or None,
+        drop_at,
+        definition_at,
     )
 
 

@@ -30,7 +30,7 @@ from engine.postgres.scratch import ScratchDir, open_archive_file
 from engine.postgres.selection import Selection
 from engine.postgres.session import Connection, connect, interruptible, translate
 from engine.postgres.tableprogress import named_by
-from engine.postgres.toc import Toc, TocEntry, forget_drops
+from engine.postgres.toc import Toc, TocEntry, forget_drops, forget_versions
 from engine.postgres.tools import Toolset, environment, package
 from engine.process import clean_environment, spawn
 from engine.progress import Phase, Progress, ProgressSink, TableRows, TableSink, Unit
@@ -107,6 +107,7 @@ def restore(
         argv += ["--clean", "--if-exists"]
     watch = _Watch(into, selection, on_progress, on_tables)
     archive.flush()
+    forget_versions(archive.fileno(), toc)
     if options.clean:
         forget_drops(archive.fileno(), toc, selection.drops_with_table)
     entries = toc.entries
