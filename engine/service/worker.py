@@ -6,15 +6,17 @@ which another process on the same machine learns at once that it was killed, wit
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
 import threading
 from collections.abc import Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from engine import catalog as catalogs
-from engine.errors import OffsiteError
+from engine.errors import CatalogError, OffsiteError
 from engine.janitor import Janitor, hold_worker_lock, is_alive, worker_lock, worker_place
 from engine.jobs import JobRunner
 from engine.model import JobState, Worker
@@ -26,6 +28,8 @@ from engine.version import VERSION
 
 if TYPE_CHECKING:
     from engine.service import Engine
+
+_log = logging.getLogger("offsitedb.worker")
 
 BEAT_S = 2.0
 LABELLED_AT_MOST = 64
@@ -45,6 +49,7 @@ class WorkerFacet:
         self._runner: JobRunner | None = None
         self._duties = Duties(())
         self._labels: frozenset[str] = frozenset()
+        self._announced: Worker | None = None
         self._room = threading.BoundedSemaphore(1)
         """One place for each job at a time."""
 
@@ -61,22 +66,20 @@ class WorkerFacet:
         memory.keep_little()
         self._lock_fd = hold_worker_lock(engine.paths.home, self.id)
         now = engine.clock.now()
+        self._announced = Worker(
+            id=self.id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=VERSION,
+            threads=threads,
+            started_at=now,
+            heartbeat_at=now,
+            stopped_at=None,
+            labels=self._labels,
+            place=worker_place(engine.paths.home),
+        )
         with engine.catalog.write() as tx:
-            catalogs.workers.register(
-                tx,
-                Worker(
-                    id=self.id,
-                    host=socket.gethostname(),
-                    pid=os.getpid(),
-                    version=VERSION,
-                    threads=threads,
-                    started_at=now,
-                    heartbeat_at=now,
-                    stopped_at=None,
-                    labels=self._labels,
-                    place=worker_place(engine.paths.home),
-                ),
-            )
+            catalogs.workers.register(tx, self._announced)
         self._runner = JobRunner(
             engine.catalog,
             engine.clock,
@@ -160,17 +163,33 @@ class WorkerFacet:
             self._room.release()
 
     def _supervise(self, janitor: Janitor) -> None:
-        engine = self._engine
+        """Beat, and look after what others left, for as long as the worker lives: nothing that goes wrong ends it."""
+        told: str | None = None
         while not self._stop.wait(BEAT_S):
             try:
-                with engine.catalog.write() as tx:
-                    catalogs.workers.beat(tx, self.id, engine.clock.now())
+                self._beat()
                 with acting_as(WORKER):
                     janitor.tick()
                 self._take_labelled()
+                told = None
             except OffsiteError as e:
-                if not e.retry:
-                    raise
+                if not e.retry and e.code != told:  # once, not every two seconds
+                    _log.warning("supervisor: %s [%s] %s", e.message, e.code, e.hint)
+                    told = e.code
+            except Exception:  # noqa: BLE001 - the last line: a worker that beats no more would be taken for dead
+                _log.exception("supervisor")
+
+    def _beat(self) -> None:
+        """Say that this worker lives; anew if it was silent for so long that another one took it for dead."""
+        now = self._engine.clock.now()
+        try:
+            with self._engine.catalog.write() as tx:
+                catalogs.workers.beat(tx, self.id, now)
+        except CatalogError as e:
+            if e.code != "catalog.fenced" or self._announced is None:
+                raise
+            with self._engine.catalog.write() as tx:
+                catalogs.workers.register(tx, replace(self._announced, heartbeat_at=now))
 
 
 def _as_worker(duty: Duty) -> Duty:
