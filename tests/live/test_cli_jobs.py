@@ -85,6 +85,7 @@ def test_checkpoint_runs_itself_without_a_worker(shop: Shop) -> None:
     assert processes_of(shop.program.place) == []
 
 
+@pytest.mark.slow
 def test_a_day_with_a_worker(shop: Shop) -> None:
     program = shop.program
     with running_worker(program.place):
