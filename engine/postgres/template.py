@@ -14,12 +14,22 @@ from pathlib import Path
 
 from engine.process import RunAs
 
+_LOCALES = (Path("/usr/lib/locale"), Path("/usr/lib/locale/locale-archive"))
+"""What changes when a locale is installed or removed: initdb takes every collation of the system into its catalog."""
+
 
 def template_of(templates: Path, bindir: Path, version: str) -> Path:
-    """Where below ``templates`` that of these very programs lies: replaced programs have another initdb."""
-    stat = (bindir / "initdb").stat()
-    mark = hashlib.sha256(f"{bindir}\0{stat.st_ino}\0{stat.st_mtime_ns}\0{stat.st_size}".encode()).hexdigest()[:12]
-    return templates / f"{version}-{mark}"
+    """Where below ``templates`` that of these very programs and locales lies: others make another initdb."""
+    marks = [str(bindir), *(_mark(path) for path in (bindir / "initdb", *_LOCALES))]
+    return templates / f"{version}-{hashlib.sha256(chr(0).join(marks).encode()).hexdigest()[:12]}"
+
+
+def _mark(path: Path) -> str:
+    try:
+        stat = path.stat()
+    except OSError:
+        return "absent"
+    return f"{stat.st_ino} {stat.st_mtime_ns} {stat.st_size}"
 
 
 def keep(data: Path, template: Path, beside: Path) -> None:

@@ -140,7 +140,11 @@ class ConnectionForm(Form[str | None]):
         field = self.field("string")
         if event.input is not field.control:
             return
-        address = say_address(field, self.engine.connections.read, notes=True)
+        self._read_string()
+
+    def _read_string(self) -> None:
+        """Say what the string is about; its database's name is a name for the connection."""
+        address = say_address(self.field("string"), self.engine.connections.read, notes=True)
         if address is not None:
             self.suggest(words.suggested_name(address.address))
 
@@ -156,6 +160,8 @@ class ConnectionForm(Form[str | None]):
         for id in ("name", "where", "proof", "restore"):
             self.field(id).say()
         text = self.field("string").text
+        if text:
+            self._read_string()  # a key can be quicker than the news of what was pasted
         if self._may_try(text):
             self._look(text)
 

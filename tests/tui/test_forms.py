@@ -354,6 +354,19 @@ def test_escape_stops_a_test_at_once(history: History) -> None:
         play(history, scene)
 
 
+def test_a_key_that_is_quicker_than_the_news_of_what_was_pasted(history: History) -> None:
+    async def scene(pilot: Pilot[None]) -> None:
+        form = AddConnection()
+        await opened(pilot, form)
+        field(pilot, "string").control.value = "postgresql://reader:pw@127.0.0.1:1/acme"  # nobody was told of it yet
+        form.submit()
+        assert (field(pilot, "name").text, form.calls.any_running) == ("acme", True)
+        await pilot.press("escape")
+        await until(pilot, lambda: not form.calls.any_running, "the test to stop")
+
+    play(history, scene)
+
+
 def test_a_failure_stays_and_holds_no_password(history: History, source: Source) -> None:
     async def scene(pilot: Pilot[None]) -> None:
         await opened(pilot, AddConnection())
