@@ -81,10 +81,11 @@ def acknowledge(tx: Tx, incident_id: str, at: datetime, by: str, note: str | Non
 
 
 def _records(tx: Tx, query: Select[Any]) -> list[Incident]:
-    return [_record(row) for row in tx.rows(query)]
+    return [record_of(row) for row in tx.rows(query)]
 
 
-def _record(row: Row[Any]) -> Incident:
+def record_of(row: Row[Any]) -> Incident:
+    """The incident in a whole row of the table."""
     return Incident(
         id=row.id,
         kind=IncidentKind(row.kind),

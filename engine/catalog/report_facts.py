@@ -14,12 +14,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select
 
 from engine.catalog.failures import damaged
+from engine.catalog.incidents import record_of
 from engine.catalog.schema import connections, drills, jobs, snapshots
 from engine.catalog.schema import events as event_table
 from engine.catalog.schema_running import deletions, incidents, reconciliations, removals, slots
 from engine.catalog.transaction import Tx
 from engine.codec import from_json
-from engine.model import Incident, IncidentKind, JobError, JobKind, JobState, SlotOutcome, Verdict
+from engine.model import Incident, JobError, JobKind, JobState, SlotOutcome, Verdict
 from engine.model.report import DeletionRow, FailedAttempt
 from engine.model.retention import Reconciled, Reconciliation
 
@@ -248,22 +249,7 @@ def wrong(tx: Tx, since: datetime, until: datetime) -> list[Incident]:
     i = incidents.c
     there = and_(i.opened_at < until, or_(i.closed_at.is_(None), i.closed_at >= since))
     rows = tx.rows(select(incidents).where(there).order_by(i.opened_at, i.id))
-    return [
-        Incident(
-            id=row.id,
-            kind=IncidentKind(row.kind),
-            subject=row.subject,
-            name=row.name,
-            summary=row.summary,
-            hint=row.hint,
-            opened_at=row.opened_at,
-            closed_at=row.closed_at,
-            acknowledged_at=row.acknowledged_at,
-            acknowledged_by=row.acknowledged_by,
-            acknowledged_note=row.acknowledged_note,
-        )
-        for row in rows
-    ]
+    return [record_of(row) for row in rows]
 
 
 def first_event(tx: Tx, since: datetime) -> int | None:

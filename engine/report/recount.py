@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -221,8 +221,11 @@ def _moved(at: str, seconds: int) -> str:
 
 
 def _meets(client: Plain) -> bool | None:
-    numbers: Callable[[str], list[int]] = lambda text: [int(n) for n in re.findall(r"\d+", text)[:2]]  # noqa: E731
-    return None if client["floor"] is None else numbers(client["version"]) >= numbers(client["floor"])
+    return None if client["floor"] is None else _numbers(client["version"]) >= _numbers(client["floor"])
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(n) for n in re.findall(r"\d+", version)[:2]]
 
 
 def _short(value: object) -> str:
