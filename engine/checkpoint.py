@@ -26,6 +26,7 @@ from engine.postgres.tools import Toolset
 from engine.redact import holding
 from engine.snapshot import Keys, SnapshotTaker, Source, Target, remove_attempt, take_back_uploads
 from engine.storage.base import Storage
+from engine.stream import memory
 
 SNAPSHOT_ATTEMPTS = 3
 _BACKOFF_S = (2.0, 8.0)
@@ -75,6 +76,7 @@ class Checkpoints:
             context.log("warning", f"the recovery kit could not be written there: {refused.message} [{refused.code}]")
         if not context.job.with_drill:
             return Outcome()
+        memory.give_back()
         return self._drilled(context, snapshot, connection, target, keys)
 
     def snapshot(self, context: JobContext, keys: Keys, connection: ConnectionRecord, target: Target) -> Snapshot:

@@ -101,15 +101,18 @@ class Encryptor:
         self.plain_seg_len = enc_seg_len - OVERHEAD_LEN
         self.header = params + iv + self._schedule.header_tag
 
-    def segment(self, plaintext: Buffer) -> bytes:
-        """Seal ``plaintext``, exactly ``plain_seg_len`` bytes, as the next inner segment. Raises ValueError."""
+    def segment(self, plaintext: Buffer) -> memoryview:
+        """Seal ``plaintext``, exactly ``plain_seg_len`` bytes, as the next inner segment. Raises ValueError.
+
+        The sealed bytes lie where those of the next call will lie: whoever keeps them copies them.
+        """
         length = memoryview(plaintext).nbytes
         if length != self.plain_seg_len:
             raise ValueError(f"an inner segment holds exactly {self.plain_seg_len} bytes, not {length}")
         return self._seal(_INNER, plaintext, final=False)
 
-    def final(self, plaintext: Buffer) -> bytes:
-        """Seal ``plaintext``, 0 to ``plain_seg_len`` bytes, as the last segment. Raises ValueError."""
+    def final(self, plaintext: Buffer) -> memoryview:
+        """As :meth:`segment`: ``plaintext``, 0 to ``plain_seg_len`` bytes, as the last segment."""
         length = memoryview(plaintext).nbytes
         if length > self.plain_seg_len:
             raise ValueError(f"the final segment holds at most {self.plain_seg_len} bytes, not {length}")
@@ -117,7 +120,7 @@ class Encryptor:
         self._finished = True
         return sealed
 
-    def _seal(self, word: bytes, plaintext: Buffer, *, final: bool) -> bytes:
+    def _seal(self, word: bytes, plaintext: Buffer, *, final: bool) -> memoryview:
         if self._finished:
             raise ValueError("the stream was finished")
         if self._index >= _MAX_SEGMENTS:
@@ -132,7 +135,7 @@ class Encryptor:
             cipher = self._schedule.cipher(self._index)
             cipher.encrypt_into(nonce, plaintext, _segment_aad(self._index, final=final), out[_BODY_AT:])
         self._index += 1
-        return bytes(self._scratch)
+        return memoryview(self._scratch).toreadonly()
 
 
 class Decryptor:
@@ -255,9 +258,9 @@ def seal(key: bytes, aad: bytes, plaintext: Buffer, *, enc_seg_len: int = DEFAUL
     """Header and segments over ``plaintext``, for values that fit into memory. Raises ValueError."""
     encryptor = Encryptor(key, aad, enc_seg_len=enc_seg_len)
     view = memoryview(plaintext).cast("B")
-    parts = [encryptor.header]
+    parts: list[Buffer] = [encryptor.header]
     while len(view) > encryptor.plain_seg_len:
-        parts.append(encryptor.segment(view[: encryptor.plain_seg_len]))
+        parts.append(bytes(encryptor.segment(view[: encryptor.plain_seg_len])))
         view = view[encryptor.plain_seg_len :]
     parts.append(encryptor.final(view))
     return b"".join(parts)

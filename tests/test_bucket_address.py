@@ -186,8 +186,8 @@ def test_parts_hold_half_as_much_again_and_are_within_the_limits(expected: int, 
 
 
 def test_known_part_sizes() -> None:
-    assert part_bytes_for(0, PROFILES["s3"]) == 6 * MIB
-    assert part_bytes_for(35 * GIB, PROFILES["s3"]) == 6 * MIB
+    assert part_bytes_for(0, PROFILES["s3"]) == 5 * MIB
+    assert part_bytes_for(30 * GIB, PROFILES["s3"]) == 5 * MIB
     assert part_bytes_for(100 * GIB, PROFILES["s3"]) == 17 * MIB
     assert part_bytes_for(100 * GIB, PROFILES["scaleway"]) == 162 * MIB
     with pytest.raises(StoreError) as caught:

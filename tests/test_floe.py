@@ -100,7 +100,7 @@ def test_two_streams_of_the_same_plaintext_share_nothing() -> None:
 def test_segment_keys_rotate() -> None:
     encryptor = floe.Encryptor(KEY, b"", enc_seg_len=SEG, rotation_bits=2)
     plain = bytes(PLAIN_SEG)
-    sealed = encryptor.header + b"".join(encryptor.segment(plain) for _ in range(9)) + encryptor.final(b"end")
+    sealed = encryptor.header + b"".join(bytes(encryptor.segment(plain)) for _ in range(9)) + encryptor.final(b"end")
     rotating = floe.Decryptor(KEY, b"", sealed[: floe.HEADER_LEN], rotation_bits=2)
     assert rotating.update(sealed[floe.HEADER_LEN :]) == 9 * plain + b"end"
     got, error = released(KEY, b"", sealed, list(range(0, 10 * SEG, SEG)))
@@ -132,7 +132,8 @@ def test_finished_is_known_before_the_end_is_said() -> None:
 
 def test_buffers_of_any_kind() -> None:
     encryptor = floe.Encryptor(KEY, b"", enc_seg_len=SEG)
-    first, second = encryptor.segment(bytearray(PLAIN_SEG)), encryptor.segment(memoryview(bytes(PLAIN_SEG)))
+    first = bytes(encryptor.segment(bytearray(PLAIN_SEG)))
+    second = bytes(encryptor.segment(memoryview(bytes(PLAIN_SEG))))
     last = encryptor.final(memoryview(b"end"))
     decryptor = floe.Decryptor(KEY, b"", encryptor.header)
     opened = b"".join(decryptor.update(part) for part in (bytearray(first), memoryview(second), last))

@@ -35,7 +35,7 @@ from engine.process import Child, clean_environment, spawn
 _PING_S = 10.0
 _END_S = 10.0
 _PIPE_BYTES = 1 << 20
-_OUTPUT_BYTES = 1 << 17
+_OUTPUT_BYTES = 1 << 18
 """What pg_dump collects before it writes; by itself it makes a system call, and wakes its reader, every 4 KiB."""
 _ECHO = re.compile(r"detail: (?:Query|Command) was: ")
 """pg_dump repeats its statement: a rule reads the table out of it, and nobody else needs it."""

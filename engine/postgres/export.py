@@ -155,7 +155,7 @@ class Exporter:
             return True
         contended = False
         with self._translated(exported.plan):
-            while not _has_spoken(child):
+            while not _has_spoken(child, _LOOK_S):
                 self._cancel.check()
                 if self._waiting() - {self._conn.info.backend_pid}:
                     contended = True
@@ -221,14 +221,14 @@ class Exporter:
         with ThreadPoolExecutor(1, thread_name_prefix="relock") as pool:
             relocking = pool.submit(self._relock, plan, f"{int(self._lock_timeout_s * 1000)}ms")
             while not relocking.done() and me not in self._waiting():
+                self._cancel.wait(_LOOK_S)
                 self._cancel.check()
             _end_transaction(self._guard)
             self._locked = relocking.result()
         return self._locked
 
     def _waiting(self) -> set[int]:
-        """Backends of this job that wait for a lock. Takes a moment, so that callers may loop."""
-        self._cancel.wait(_LOOK_S)
+        """Backends of this job that wait for a lock."""
         self._guard.execute("SELECT pg_catalog.pg_stat_clear_snapshot()")  # or a transaction sees the same for ever
         waiting = {int(str(row[0])) for row in self._guard.execute(_WAITING).fetchall()}
         self._on_answer()
@@ -254,11 +254,11 @@ class Exporter:
             raise translate(e, self._conninfo) from e
 
 
-def _has_spoken(child: Child) -> bool:
-    """Whether pg_dump's first byte has arrived, or its end."""
+def _has_spoken(child: Child, wait_s: float) -> bool:
+    """Whether pg_dump's first byte has arrived, or its end, within ``wait_s`` seconds."""
     poller = select.poll()
     poller.register(child.stdout, select.POLLIN | select.POLLHUP)
-    return bool(poller.poll(0))
+    return bool(poller.poll(wait_s * 1000))
 
 
 def _lock_all(conn: Connection, plan: Plan, timeout: str) -> None:

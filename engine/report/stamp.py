@@ -1,6 +1,7 @@
 """Time stamps of others (RFC 3161): asked for over a bundle's ``SHA256SUMS``, read back, held against an authority.
 
-Nothing here reaches out. Bytes and certificates come from anywhere; every error is a ValueError in plain words.
+Nothing here reaches out. Bytes and certificates come from anywhere; every error is a ValueError in plain words. The
+libraries are loaded where they are needed: a worker carries what it loads for good, and stamps once a month.
 """
 
 from __future__ import annotations
@@ -9,20 +10,15 @@ import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
-from rfc3161_client import (
-    HashAlgorithm,
-    TimestampRequestBuilder,
-    TimeStampResponse,
-    VerificationError,
-    VerifierBuilder,
-    decode_timestamp_response,
-)
-from rfc3161_client.tsp import PKIStatus
 
 from engine.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rfc3161_client import TimeStampResponse
 
 LONGEST_BYTES = 128 * 1024
 """An answer with a whole chain of certificates has a tenth of it."""
@@ -53,6 +49,8 @@ class Stamp:
 
 def question(sums: bytes) -> Question:
     """Ask for a stamp over the SHA-256 of ``sums``, with the authority's certificate in it."""
+    from rfc3161_client import HashAlgorithm, TimestampRequestBuilder
+
     asked = TimestampRequestBuilder(sums, HashAlgorithm.SHA256, nonce=True, cert_req=True).build()
     assert asked.nonce is not None
     return Question(asked.as_bytes(), asked.nonce)
@@ -110,6 +108,9 @@ class _Refused(ValueError):
 
 
 def _decoded(data: bytes) -> TimeStampResponse:
+    from rfc3161_client import decode_timestamp_response
+    from rfc3161_client.tsp import PKIStatus
+
     if len(data) > LONGEST_BYTES:
         raise _Refused("it is longer than any time stamp")
     try:
@@ -129,7 +130,7 @@ def _in_order(data: bytes) -> bytes:
 
     Many authorities send their own certificate first. What is kept in the bundle is what they sent.
     """
-    from asn1crypto import cms, tsp  # late: it takes longer to load than all else here, and is seldom needed
+    from asn1crypto import cms, tsp
 
     answer = tsp.TimeStampResp.load(data, strict=True)
     signed = answer["time_stamp_token"]["content"]
@@ -152,6 +153,8 @@ def _signer(answer: TimeStampResponse) -> str:
 
 
 def _held_against(answer: TimeStampResponse, sums: bytes, roots: Roots) -> None:
+    from rfc3161_client import VerificationError, VerifierBuilder
+
     try:
         VerifierBuilder(roots=list(roots)).build().verify_message(answer, sums)
     except VerificationError as e:

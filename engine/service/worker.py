@@ -23,7 +23,7 @@ from engine.model import JobState, Worker
 from engine.service.access import WORKER, acting_as
 from engine.service.duties import Duties, Duty
 from engine.service.labels import check_label
-from engine.stream import memory
+from engine.stream import memory, priority
 from engine.version import VERSION
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class WorkerFacet:
             check_label(label)
         self._room = threading.BoundedSemaphore(threads)
         memory.keep_little()
+        priority.stand_back_as_session()
         self._lock_fd = hold_worker_lock(engine.paths.home, self.id)
         now = engine.clock.now()
         self._announced = Worker(

@@ -24,6 +24,7 @@ from engine.stream import container
 from engine.stream.channel import Channel
 from engine.stream.container import ArtifactHeader
 from engine.stream.gzip import Gunzip, MemberDigest, best_compressor, check_member, crc32
+from engine.stream.priority import stand_back
 from engine.stream.watchdog import Watchdog
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -131,7 +132,7 @@ class _Source:
         self._touch = touch
         self._compress = best_compressor()
         self._workers = min(_MOST_WORKERS, max(_LEAST_WORKERS, _cores() - 1))
-        self._channel: Channel[Future[bytes]] = Channel(self._workers + 1)
+        self._channel: Channel[Future[bytes]] = Channel(self._workers)
         self._free: deque[memoryview] = deque()
         self._reader: Future[None] | None = None
         self.plaintext_bytes = 0
@@ -140,7 +141,7 @@ class _Source:
     @contextmanager
     def running(self) -> Iterator[Iterator[bytes]]:
         """The compressed members, while the threads run; when the block ends they have ended too."""
-        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="gzip")
+        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="gzip", initializer=stand_back)
         reading = ThreadPoolExecutor(1, thread_name_prefix="dump-reader")
         try:
             with self._cancel.on_cancel(self._break):
@@ -220,13 +221,17 @@ class _Source:
 
 
 class _Sealer:
-    """Cuts the compressed stream into FLOE segments, hashes and writes them."""
+    """Cuts the compressed stream into FLOE segments, hashes and writes them.
+
+    What is written lies in a buffer that is used again: ``write`` copies what it keeps.
+    """
 
     def __init__(self, write: Callable[[Buffer], object], encryptor: floe.Encryptor, touch: Callable[[], None]) -> None:
         self._write = write
         self._encryptor = encryptor
         self._touch = touch
-        self._pending = bytearray()
+        self._pending = memoryview(bytearray(encryptor.plain_seg_len))
+        self._filled = 0
         self.size_bytes = 0
         self.sha256 = hashlib.sha256()
 
@@ -235,18 +240,21 @@ class _Sealer:
         self._emit(self._encryptor.header)
 
     def add(self, data: bytes) -> None:
-        self._pending += data
-        size = self._encryptor.plain_seg_len
-        while len(self._pending) > size:  # not when equal: the last segment is sealed as the final one
-            with memoryview(self._pending) as view:
-                sealed = self._encryptor.segment(view[:size])
-            del self._pending[:size]
-            self._emit(sealed)
+        with memoryview(data) as view:
+            at = 0
+            while at < len(view):
+                if self._filled == len(self._pending):  # not as soon as it is full: the last one is sealed as such
+                    self._emit(self._encryptor.segment(self._pending))
+                    self._filled = 0
+                taken = min(len(view) - at, len(self._pending) - self._filled)
+                self._pending[self._filled : self._filled + taken] = view[at : at + taken]
+                self._filled += taken
+                at += taken
 
     def finish(self) -> None:
-        self._emit(self._encryptor.final(self._pending))
+        self._emit(self._encryptor.final(self._pending[: self._filled]))
 
-    def _emit(self, data: bytes) -> None:
+    def _emit(self, data: Buffer) -> None:
         if self.size_bytes + len(data) > container.MAX_BYTES:
             raise FormatError("format.too-large", f"the artifact would have more than {container.MAX_BYTES >> 40} TiB")
         self.sha256.update(data)

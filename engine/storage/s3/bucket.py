@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import tempfile
 import threading
 import weakref
@@ -17,7 +18,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 
 from engine.cancel import CancelToken
 from engine.errors import OffsiteError, StoreError
@@ -43,6 +44,7 @@ Body: TypeAlias = bytes | bytearray | BinaryIO
 _CONNECTIONS = 10
 """Of one client's pool: uploads and downloads of one job, and room for the calls between them."""
 _PIECE_BYTES = 1 << 18
+_MD5 = re.compile("[0-9A-Fa-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +85,11 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A part that has arrived. ``etag`` as the provider gave it, quotes included; ``md5`` of what was sent."""
+    """A part that has arrived. ``etag`` as the provider gave it, quotes included; ``md5`` if that states one."""
 
     number: int
     etag: str
-    md5: bytes
+    md5: bytes | None
 
 
 class Bucket:
@@ -115,8 +117,8 @@ class Bucket:
         with self._calling("CreateMultipartUpload", key) as s3:
             return s3.create_multipart_upload(Bucket=self.address.bucket, Key=key)["UploadId"]
 
-    def send_part(self, key: str, upload_id: str, number: int, body: Body, *, md5: bytes, declare_md5: bool) -> Sent:
-        """Send part ``number``. Raises StoreError ``store.io`` (retry) when the provider got other bytes."""
+    def send_part(self, key: str, upload_id: str, number: int, body: Body, *, declared_md5: bytes | None) -> Sent:
+        """Send part ``number``, with its MD5 where the bucket asks for one: the provider then compares it."""
         request: UploadPartRequestTypeDef = {
             "Bucket": self.address.bucket,
             "Key": key,
@@ -124,12 +126,11 @@ class Bucket:
             "PartNumber": number,
             "Body": _as_typed(body),
         }
-        if declare_md5:
-            request["ContentMD5"] = base64.b64encode(md5).decode()
+        if declared_md5 is not None:
+            request["ContentMD5"] = base64.b64encode(declared_md5).decode()
         with self._calling("UploadPart", key) as s3:
             answer = s3.upload_part(**request)
-        self._expect_md5(key, answer["ETag"], md5, str(answer.get("ServerSideEncryption", "")))
-        return Sent(number, answer["ETag"], md5)
+        return Sent(number, answer["ETag"], self._md5_in(answer["ETag"], answer.get("ServerSideEncryption")))
 
     def complete(self, key: str, upload_id: str, parts: Sequence[Sent], *, absent: bool) -> None:
         """Make the object out of its parts; with ``absent`` only if there is none, where the provider can do that."""
@@ -165,7 +166,9 @@ class Bucket:
             request["IfNoneMatch"] = "*"
         with self._calling("PutObject", key) as s3:
             answer = s3.put_object(**request)
-        self._expect_md5(key, answer.get("ETag", ""), md5, str(answer.get("ServerSideEncryption", "")))
+        stated = self._md5_in(answer.get("ETag", ""), answer.get("ServerSideEncryption"))
+        if stated not in (None, md5):
+            raise StoreError("store.io", f"what arrived of {key} is not what was sent", retry=True)
 
     def head(self, key: str) -> Head:
         """What the object is. Raises StoreError ``store.missing``.
@@ -182,7 +185,7 @@ class Bucket:
             raise
         return Head(key, found["ContentLength"], found.get("ETag", "").strip('"'), _instant(found["LastModified"]))
 
-    def read(self, key: str, start: int, size_bytes: int, etag: str, stop: CancelToken) -> bytes:
+    def read(self, key: str, start: int, size_bytes: int, etag: str, stop: CancelToken) -> bytearray:
         """``size_bytes`` from ``start`` of the version ``etag``. Raises StoreError ``store.io`` when it was cut."""
         request: GetObjectRequestTypeDef = {
             "Bucket": self.address.bucket,
@@ -191,16 +194,17 @@ class Bucket:
         }
         if etag:
             request["IfMatch"] = f'"{etag}"'
-        got: list[bytes] = []
-        with self._calling("GetObject", key) as s3:
+        data = bytearray(size_bytes)
+        at = 0
+        with self._calling("GetObject", key) as s3, memoryview(data) as room:
             answer = s3.get_object(**request)
             with closing(answer["Body"]) as body:  # as a context manager it gives urllib3's stream, and its errors
-                while piece := body.read(_PIECE_BYTES):
+                while got := body.readinto(_as_typed_room(room[at : at + _PIECE_BYTES])):
                     stop.check()
-                    got.append(piece)
-        data = b"".join(got)
-        if len(data) != size_bytes:
-            raise StoreError("store.io", f"reading {key}: {len(data)} of {size_bytes} bytes arrived", retry=True)
+                    at += got
+                whole = at == size_bytes and not body.read(1)
+        if not whole:
+            raise StoreError("store.io", f"reading {key}: not the {size_bytes} bytes asked for arrived", retry=True)
         return data
 
     def list(self, prefix: str) -> Iterator[Head]:
@@ -313,11 +317,11 @@ class Bucket:
                 etag = one.get("ETag", "").strip('"')
                 yield Head(one["Key"], one["Size"], etag, _instant(one["LastModified"]))
 
-    def _expect_md5(self, key: str, etag: str, md5: bytes, encryption: str) -> None:
-        given = etag.strip('"').lower()
-        comparable = self.address.profile.etag_is_md5 and len(given) == 32 and not encryption.startswith("aws:kms")
-        if comparable and given != md5.hex():
-            raise StoreError("store.io", f"what arrived of {key} is not what was sent", retry=True)
+    def _md5_in(self, etag: str, encryption: str | None) -> bytes | None:
+        """The MD5 that an ETag is; None where this provider's is none."""
+        given = etag.strip('"')
+        stated = self.address.profile.etag_is_md5 and not (encryption or "").startswith("aws:kms")
+        return bytes.fromhex(given) if stated and _MD5.fullmatch(given) else None
 
     @contextmanager
     def _calling(self, operation: str, key: str) -> Iterator[S3Client]:
@@ -356,12 +360,16 @@ def _make_client(address: BucketAddress, key: BucketKey, timeouts: Timeouts) -> 
     import botocore.session
     from botocore.config import Config
 
+    from engine.storage.s3 import models
+
     none = {name: (None, None, value, None) for name, value in _IGNORED.items()}
+    core = botocore.session.Session(session_vars=none)
+    core.register_component("data_loader", models.loader())
     session = boto3.Session(
         aws_access_key_id=key.access_key_id,
         aws_secret_access_key=key.secret_access_key,
         region_name=address.region,
-        botocore_session=botocore.session.Session(session_vars=none),
+        botocore_session=core,
     )
     ca_file, forget = (None, None) if address.ca_pem is None else _file_of(address.ca_pem)
     client: S3Client = session.client(
@@ -417,6 +425,11 @@ def _file_of(text: str) -> tuple[str, Callable[[], None]]:
 def _instant(at: datetime) -> datetime:
     """Whole seconds: the list knows fractions that the header of a single object lacks."""
     return at.astimezone(UTC).replace(microsecond=0)
+
+
+def _as_typed_room(room: memoryview) -> IO[bytes]:
+    """botocore fills any buffer, its stubs want a file."""
+    return cast("IO[bytes]", room)
 
 
 def _as_typed(body: Body) -> bytes | BinaryIO:

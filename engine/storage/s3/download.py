@@ -27,9 +27,9 @@ def fetch(
     spans = _spans(start, end)
     crew = Crew(min(READERS, len(spans)), "download")
     stop = CancelToken()
-    coming: deque[Future[bytes]] = deque()
+    coming: deque[Future[bytearray]] = deque()
 
-    def fetch_one(at: int, size_bytes: int) -> bytes:
+    def fetch_one(at: int, size_bytes: int) -> bytearray:
         return insist(lambda: bucket.read(found.key, at, size_bytes, found.etag, stop), FETCHING, stop)
 
     def order() -> None:
@@ -45,13 +45,13 @@ def fetch(
             order()
             for at in range(0, len(data), chunk_bytes):
                 cancel.check()
-                yield data[at : at + chunk_bytes]
+                yield bytes(memoryview(data)[at : at + chunk_bytes])
     finally:
         stop.cancel()
         crew.close()
 
 
-def _exchanged_or(future: Future[bytes], found: Head, cancel: CancelToken) -> bytes:
+def _exchanged_or(future: Future[bytearray], found: Head, cancel: CancelToken) -> bytearray:
     try:
         return result_of(future, cancel)
     except StoreError as e:

@@ -14,8 +14,8 @@ from typing import BinaryIO
 from engine.errors import StoreError
 from engine.storage.s3.profiles import MIB, Profile
 
-LEAST_PART_BYTES = 6 * MIB
-"""Four of them lie in memory. Every provider takes 5 MiB; 8 brought a worker to 154 MiB, which should have 150."""
+LEAST_PART_BYTES = 5 * MIB
+"""No provider takes less. Three of them lie in memory, and a worker should have 150 MiB in all."""
 SPOOLED_OVER_BYTES = 64 * MIB
 """Parts that are larger wait in an unlinked file (ciphertext), so that memory stays flat."""
 _MARGIN = 1.5
@@ -99,7 +99,7 @@ class Part:
         return self._bytes
 
     def md5(self) -> bytes:
-        """The MD5 that the provider's ETag is compared with: a check of the line, not of trust."""
+        """The MD5 of what is in it, for a bucket that asks for it: a check of the line, not of trust."""
         body = self.body()
         if isinstance(body, bytes | bytearray):
             return md5_of(body)

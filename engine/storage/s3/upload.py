@@ -1,12 +1,12 @@
 """One object on its way into a bucket: parts filled in order, sent side by side, completed once.
 
-An object that fits into one part is put whole instead, with one call, conditional where the provider can do that. What
-is sent is remembered by its MD5, so that a lost answer can be told from a lost request.
+An object that fits into one part is put whole instead, with one call, conditional where the provider can do that. A
+lost answer is told from a lost request by the ETag, which follows from the parts' own as the provider gave them. The
+parts are hashed only where the bucket asks for it: on the line TLS or the signature protect them, a drill reads them.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -21,7 +21,7 @@ from engine.storage.retry import insist
 from engine.storage.s3.bucket import Bucket, Head, Sent
 from engine.storage.s3.crew import Crew, result_of
 from engine.storage.s3.once import SENDING, Habits, declaring_md5, put_object, write_once
-from engine.storage.s3.parts import Part, part_limit
+from engine.storage.s3.parts import Part, md5_of, part_limit
 
 UPLOADERS = 2
 """Parts on their way at the same time: with the one that is being filled, three lie in memory."""
@@ -147,14 +147,14 @@ class BucketUpload(Upload):
         """In a thread of the crew: make the object out of its parts."""
         upload_id = self._upload_id
         assert upload_id is not None
-        digest = hashlib.md5(b"".join(sent.md5 for sent in self._sent), usedforsecurity=False).hexdigest()
-        ours = f"{digest}-{len(self._sent)}"
+        stated = [sent.md5 for sent in self._sent if sent.md5 is not None]
+        ours = f"{md5_of(b''.join(stated)).hex()}-{len(self._sent)}"
 
         def complete(*, conditional: bool) -> None:
             self._bucket.complete(self._full, upload_id, self._sent, absent=conditional)
 
         def is_ours(found: Head) -> bool:
-            comparable = found.etag.endswith(f"-{len(self._sent)}") and self._bucket.address.profile.etag_is_md5
+            comparable = len(stated) == len(self._sent) and found.etag.endswith(f"-{len(stated)}")
             return found.size_bytes == self._total_bytes and (found.etag == ours or not comparable)
 
         return write_once(
@@ -191,7 +191,7 @@ class BucketUpload(Upload):
 
     def _room(self) -> Part:
         """An empty part; waits while as many as may lie in memory are on their way."""
-        if not self._free and len(self._sending) > UPLOADERS:
+        if not self._free and len(self._sending) >= UPLOADERS:
             self._collect()
         if not self._free:
             with _spooling():
@@ -204,11 +204,11 @@ class BucketUpload(Upload):
         """In a thread of the crew: send one part, again when the line failed."""
         upload_id = self._upload_id
         assert upload_id is not None
-        md5 = part.md5()
 
         def send(declare_md5: bool) -> Sent:
             self._stop.check()
-            return self._bucket.send_part(self._full, upload_id, number, part.body(), md5=md5, declare_md5=declare_md5)
+            md5 = part.md5() if declare_md5 else None
+            return self._bucket.send_part(self._full, upload_id, number, part.body(), declared_md5=md5)
 
         try:
             return insist(lambda: declaring_md5(self._habits, send), SENDING, self._stop)
