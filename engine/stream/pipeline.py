@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from contextlib import contextmanager
@@ -94,9 +94,9 @@ def seal(
     """Write ``preamble`` and the sealed, compressed stream that ``read_into`` gives until it gives nothing.
 
     ``read_into(room)`` puts what is there into ``room``, as soon as something is, and returns how many bytes that were
-    (``readv`` of a pipe); it is called in a thread of its own, ``write`` and ``on_progress(plaintext_bytes,
-    sealed_bytes)`` in this one. When no byte was read or written for ``stall_timeout_s`` seconds the token is cancelled
-    with ``job.stalled``.
+    (``readv`` of a pipe); it is called in threads of its own, by one at a time, ``write`` and
+    ``on_progress(plaintext_bytes, sealed_bytes)`` in this one. When no byte was read or written for ``stall_timeout_s``
+    seconds the token is cancelled with ``job.stalled``.
 
     Raises SourceError ``pg.dump-failed`` for a stream that is empty or no custom-format archive (why, pg_dump's exit
     status knows better), the token's error, or whatever ``read_into`` or ``write`` raised first. The token of a failed
@@ -120,10 +120,10 @@ def seal(
 
 
 class _Source:
-    """Reads the plaintext in one thread and compresses its blocks in others, in order.
+    """Reads the plaintext and compresses it, block by block, in threads that take turns at reading.
 
-    Blocks are used again: what is read lies where it was read to until it is compressed. There are never more of them
-    than the channel holds, one that is being filled and one that is being waited for.
+    Who has read a block compresses it: it lies in that processor's cache, and each thread needs room for one block
+    only. Who reads also says where in the order the block belongs, so nobody sorts afterwards.
     """
 
     def __init__(self, read_into: Callable[[memoryview], int], cancel: CancelToken, touch: Callable[[], None]) -> None:
@@ -133,8 +133,8 @@ class _Source:
         self._compress = best_compressor()
         self._workers = min(_MOST_WORKERS, max(_LEAST_WORKERS, _cores() - 1))
         self._channel: Channel[Future[bytes]] = Channel(self._workers)
-        self._free: deque[memoryview] = deque()
-        self._reader: Future[None] | None = None
+        self._turn = threading.Lock()
+        self._ended = False
         self.plaintext_bytes = 0
         self.digest = MemberDigest()
 
@@ -142,34 +142,62 @@ class _Source:
     def running(self) -> Iterator[Iterator[bytes]]:
         """The compressed members, while the threads run; when the block ends they have ended too."""
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="gzip", initializer=stand_back)
-        reading = ThreadPoolExecutor(1, thread_name_prefix="dump-reader")
+        ended = True
         try:
             with self._cancel.on_cancel(self._break):
-                self._reader = reader = reading.submit(self._run, pool)
-                reader.add_done_callback(self._end)
+                workers = [pool.submit(self._work) for _ in range(self._workers)]
                 try:
                     yield iter(self._next, None)
                 except BaseException as first:
                     reason = self._cancel.error
-                    self._stop(reader, first)
+                    ended = self._stop(workers, first)
                     if reason is not None and reason is not first:
                         raise reason from first  # a stage that was torn down reports its torn end
                     raise
         finally:
-            # a reader that is stuck for good must not hold the caller, too
-            reading.shutdown(wait=self._reader is not None and self._reader.done())
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=ended)  # a thread that is stuck for good must not hold the caller, too
 
-    def _run(self, pool: ThreadPoolExecutor) -> None:
-        while size := self._fill(block := self._room()):
-            if not self.plaintext_bytes and bytes(block[: min(size, len(MAGIC))]) != MAGIC:
-                raise SourceError("pg.dump-failed", "pg_dump did not write a custom-format archive")
-            crc = crc32(block[:size])
-            self.digest.add(crc, size)
-            self.plaintext_bytes += size
-            self._channel.put(pool.submit(self._member, block, size, crc))
-        if not self.plaintext_bytes:
+    def _work(self) -> None:
+        block = memoryview(bytearray(_BLOCK_BYTES))
+        while (taken := self._take(block)) is not None:
+            size, crc, made = taken
+            try:
+                member = self._compress(block[:size])
+                check_member(member, crc, size)
+            except BaseException as e:  # noqa: BLE001 - it comes out where the member is waited for
+                made.set_exception(e)
+                return
+            made.set_result(member)
+
+    def _take(self, block: memoryview) -> tuple[int, int, Future[bytes]] | None:
+        """Read the next block: its size, its CRC-32, and what to tell of its member. None when there is no more."""
+        with self._turn:
+            if self._ended:
+                return None
+            try:
+                size = self._fill(block)
+                if not self.plaintext_bytes:
+                    self._refuse_other(block[:size])
+                if not size:
+                    self._ended = True
+                    self._channel.close()
+                    return None
+                crc = crc32(block[:size])
+                self.digest.add(crc, size)
+                self.plaintext_bytes += size
+                made: Future[bytes] = Future()
+                self._channel.put(made)
+            except BaseException as e:  # noqa: BLE001 - it comes out where the next member is waited for
+                self._ended = True
+                self._channel.fail(e)
+                return None
+            return size, crc, made
+
+    def _refuse_other(self, start: memoryview) -> None:
+        if not start:
             raise SourceError("pg.dump-failed", "pg_dump wrote nothing")
+        if bytes(start[: len(MAGIC)]) != MAGIC:
+            raise SourceError("pg.dump-failed", "pg_dump did not write a custom-format archive")
 
     def _fill(self, block: memoryview) -> int:
         """Fill ``block``; how much of it, less only at the end of the stream.
@@ -183,41 +211,23 @@ class _Source:
             filled += got
         return filled
 
-    def _room(self) -> memoryview:
-        try:
-            return self._free.pop()
-        except IndexError:
-            return memoryview(bytearray(_BLOCK_BYTES))
-
-    def _member(self, block: memoryview, size: int, crc: int) -> bytes:
-        try:
-            member = self._compress(block[:size])
-        finally:
-            self._free.append(block)
-        check_member(member, crc, size)
-        return member
-
     def _next(self) -> bytes | None:
-        future = self._channel.get()
-        return None if future is None else future.result()
-
-    def _end(self, reader: Future[None]) -> None:
-        error = reader.exception()
-        if error is None:
-            self._channel.close()
-        else:
-            self._channel.fail(error)
+        made = self._channel.get()
+        return None if made is None else made.result()
 
     def _break(self) -> None:
         self._channel.fail(self._cancel.error or Cancelled("job.cancelled", "the job was cancelled"))
 
-    def _stop(self, reader: Future[None], first: BaseException) -> None:
+    def _stop(self, workers: Sequence[Future[None]], first: BaseException) -> bool:
+        """End the threads; False when one is stuck."""
         self._channel.fail(first)
-        if wait_for([reader], _SOURCE_GRACE_S).done:
-            return
+        if not wait_for(workers, _SOURCE_GRACE_S).not_done:
+            return True
         self._cancel.cancel(first if isinstance(first, OffsiteError) else None)
-        if not wait_for([reader], _KILLED_GRACE_S).done:
-            add_cleanup_note(first, "stopping the dump", TimeoutError("its stream neither moves nor ends"))
+        if not wait_for(workers, _KILLED_GRACE_S).not_done:
+            return True
+        add_cleanup_note(first, "stopping the dump", TimeoutError("its stream neither moves nor ends"))
+        return False
 
 
 class _Sealer:
