@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,18 +83,18 @@ def main() -> int:
     parser.add_argument("--gb", type=float, default=1.0, help="heap of the measured database (default 1)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--pairs", type=int, default=4, help="of floor and snapshots, in each round (default 4)")
-    parser.add_argument("--quick", action="store_true", help="without the slow peers: a person's drill, pg_dump -Fc")
+    parser.add_argument("--quick", action="store_true", help="without Ceph, a person's drill and pg_dump -Fc")
     parser.add_argument("--out", type=Path, help="also write the table to this file")
     arguments = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="odbbench-"))
     root.chmod(0o711)
     try:
-        with prepared(root, arguments.gb) as (bench, size):
+        with prepared(root, arguments.gb, ceph=not arguments.quick) as (bench, size):
             rounds = Rounds()
             snapshots(bench, Rounds())  # warm
             for n in range(arguments.rounds):
-                for _ in range(arguments.pairs):
-                    snapshots(bench, rounds)
+                for pair in range(arguments.pairs):
+                    snapshots(bench, rounds, first=pair)
                 drills(bench, rounds, peers=not arguments.quick)
                 say(f"round {n + 1}: " + ", ".join(f"{k} {v[-1]:.2f} s" for k, v in rounds.seconds.items()))
             text = table(rounds, size, peak_bytes(bench.worker_pid), bench.toolset)
@@ -107,7 +107,7 @@ def main() -> int:
 
 
 @contextmanager
-def prepared(root: Path, gigabytes: float) -> Iterator[tuple[Bench, int]]:
+def prepared(root: Path, gigabytes: float, *, ceph: bool) -> Iterator[tuple[Bench, int]]:
     """A filled source, an installation and a running worker."""
     paths = places.locate()
     found = sorted((t for t in tools.discover(paths) if t.has_server), key=lambda t: t.source != "system")
@@ -120,9 +120,10 @@ def prepared(root: Path, gigabytes: float) -> Iterator[tuple[Bench, int]]:
             conn.execute("CREATE DATABASE bench TEMPLATE template0")
         say(f"filling about {gigabytes:g} GB …")
         size = database.fill(admin.url("bench"), gigabytes)
-        s3 = stack.enter_context(bucket.s3_server()) if (missing := bucket.absent(gigabytes)) is None else None
-        if missing is not None:
-            say(f"S3 is left out: {missing}")
+        missing = bucket.absent(gigabytes)
+        s3 = stack.enter_context(bucket.s3_server()) if ceph and missing is None else None
+        if ceph and missing is not None:
+            say(f"Ceph is left out: {missing}")
         taking = stack.enter_context(sink())
         engine, held, code = stack.enter_context(installation(root / "home"))
         by_hand = stack.enter_context(person(toolset, root / "by-hand", code))
@@ -139,16 +140,23 @@ def prepared(root: Path, gigabytes: float) -> Iterator[tuple[Bench, int]]:
         yield Bench(engine, admin, toolset, pid, by_hand, taking, s3), size
 
 
-def snapshots(bench: Bench, rounds: Rounds) -> None:
-    """The floor, and a snapshot to each destination; every one writes as much again."""
-    rounds.add(FLOOR, timed(f"{bench.toolset.bindir}/pg_dump -Fc -Z0 bench | cat >/dev/null", libpq(bench)))
-    rounds.add(SNAPSHOT, snapshot(bench, "bench"))
-    for artifact in folder(bench).rglob("*.odb"):
+def snapshots(bench: Bench, rounds: Rounds, first: int = 0) -> None:
+    """The floor, and a snapshot to each destination, in an order that begins with ``first``."""
+    measured: list[Callable[[], None]] = [
+        lambda: rounds.add(
+            FLOOR, timed(f"{bench.toolset.bindir}/pg_dump -Fc -Z0 bench | cat >/dev/null", libpq(bench))
+        ),
+        lambda: rounds.add(SNAPSHOT, snapshot(bench, "bench")),
+        lambda: rounds.add(SNAPSHOT_SINK, snapshot(bench, "bench-sink")),
+    ]
+    if bench.s3 is not None:
+        measured.append(lambda: rounds.add(SNAPSHOT_S3, snapshot(bench, "bench-s3")))
+    for n in range(len(measured)):
+        measured[(first + n) % len(measured)]()
+    for artifact in folder(bench).rglob("*.odb"):  # every time as much is written again
         artifact.unlink()
-    rounds.add(SNAPSHOT_SINK, snapshot(bench, "bench-sink"))
     bench.sink.empty()
     if bench.s3 is not None:
-        rounds.add(SNAPSHOT_S3, snapshot(bench, "bench-s3"))
         bench.s3.empty()
 
 

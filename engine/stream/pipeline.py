@@ -35,7 +35,7 @@ MAGIC: Final = b"PGDMP"
 _BLOCK_BYTES = 1 << 20
 """Plaintext of one gzip member: costs under 1 % of the ratio and lets members be compressed side by side."""
 _LEAST_WORKERS = 2
-"""On two cores the second one gains about a tenth: it takes over while the first waits for the processor."""
+"""One reads while the other compresses, also on two cores that the server and pg_dump use too."""
 _MOST_WORKERS = 4
 _SOURCE_GRACE_S = 2.0
 """How long a failed pipeline waits for a blocked read before it cancels the token to have the child killed."""
