@@ -64,6 +64,5 @@ def _without_prose(fields: dict[str, Any]) -> dict[str, Any]:
 def _of_one_service(endpoints: dict[str, Any]) -> dict[str, Any]:
     """The endpoints of all partitions, of S3 alone."""
     for partition in endpoints.get("partitions", ()):
-        services = partition.get("services", {})
-        partition["services"] = {name: services[name] for name in (_SERVICE,) if name in services}
+        partition["services"] = {k: v for k, v in partition.get("services", {}).items() if k == _SERVICE}
     return endpoints
