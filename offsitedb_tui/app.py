@@ -17,7 +17,6 @@ from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
-from textual.widgets import Input
 
 from engine.errors import AccessDenied, ConfigError, OffsiteError
 from engine.keys.door import KeyStore
@@ -31,6 +30,7 @@ from offsitedb_tui import entrance, palette, theme
 from offsitedb_tui.gate import Gate
 from offsitedb_tui.poller import Poller
 from offsitedb_tui.session_worker import SessionWorker
+from offsitedb_tui.typeahead import TypeAhead
 from offsitedb_tui.wire import QuietDriver
 from screens.base import SESSION_OVER, Face, Page, Sheet, error_lines
 from screens.connections import ConnectionsPage
@@ -106,6 +106,7 @@ class ConsoleApp(App[None]):
         self._poller: Poller | None = None
         self._worker = SessionWorker()
         self._gate = Gate()
+        self.typed_ahead = TypeAhead(self, super().on_event)
         self._queued_job: str | None = None
         """The job that was asked for last and not been looked at yet."""
         self.ascii_only = theme.ascii_only() if ascii_only is None else ascii_only
@@ -238,7 +239,10 @@ class ConsoleApp(App[None]):
             event, events.Key | events.MouseDown | events.MouseScrollDown | events.MouseScrollUp | events.Paste
         ):
             self._gate.stir()
-        await super().on_event(event)
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            await self.typed_ahead.take(event)
+        else:
+            await super().on_event(event)
 
     def _look_after_session(self) -> None:
         """Lock when nobody has done anything for a while; tell the catalog now and then that somebody has."""
@@ -297,13 +301,6 @@ class ConsoleApp(App[None]):
             self._driver.wire.forget()
 
     # keys that mean the same everywhere
-
-    def on_key(self, event: events.Key) -> None:
-        """Over a slow line several keys come at once. A letter that comes up here while a field has the focus was sent
-        to what had it before: it belongs to the field, and is no command."""
-        if event.is_printable and event.character and isinstance(self.focused, Input):
-            event.prevent_default()
-            self.focused.insert_text_at_cursor(event.character)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """On a sheet and during the first run only its own keys count."""

@@ -36,20 +36,12 @@ class Text(Input):
         self.cursor_blink = False
 
     def on_key(self, event: events.Key) -> None:
-        """Over a slow line, or from a password manager, several keys come at once, all of them to the field that had
-        the focus: tab moves on at once, and what was typed behind it goes where the focus is then."""
+        """On a screen that knows its fields, tab goes by their order."""
         step = getattr(self.screen, "action_step", None)
         if step is not None and event.key in ("tab", "shift+tab"):
             event.stop()
             event.prevent_default()
             step(1 if event.key == "tab" else -1)
-            return
-        focused = self.screen.focused
-        if focused is not self and event.is_printable and event.character:
-            event.stop()
-            event.prevent_default()
-            if isinstance(focused, Input):
-                focused.insert_text_at_cursor(event.character)
 
     def on_paste(self, event: events.Paste) -> None:
         """The first line that says something: copying from a page often brings an empty one along."""

@@ -29,7 +29,7 @@ from screens.widgets.bar import Bar
 from screens.widgets.lines import Lines
 from tests.fixtures.history import NOW, History, acme
 from tests.fixtures.installation import running_worker
-from tests.fixtures.pilot import SIZES, app_of, console, screen_text, settled, until, until_shown
+from tests.fixtures.pilot import SIZES, Operator, app_of, console, screen_text, settled, until, until_shown
 from tests.fixtures.shop import Shop
 
 Scene = Callable[[Pilot[None]], Awaitable[None]]
@@ -490,7 +490,8 @@ def test_a_real_checkpoint_from_its_start_to_its_verdict_and_a_real_cancel(shop:
 
     async def run() -> None:
         app = ConsoleApp(place.engine, theme_name="offsitedb", ascii_only=False)
-        async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        async with app.run_test(size=(80, 24), notifications=True):
+            pilot = Operator(app)
             await until(pilot, lambda: app.overview is not None, "the first look")
             await pilot.press("4")
             await until_shown(pilot, "Nothing has run yet.")

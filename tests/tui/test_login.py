@@ -20,7 +20,7 @@ from screens.ledger import LedgerPage
 from screens.login import LoginScreen
 from tests.fixtures.history import History, acme
 from tests.fixtures.people import password_of, people
-from tests.fixtures.pilot import SIZES, app_of, screen_text, settled, until, until_shown
+from tests.fixtures.pilot import SIZES, Operator, app_of, screen_text, settled, until, until_shown
 from tests.tui.driving import field, write
 from tests.tui.test_golden import GOLDEN, golden
 
@@ -44,7 +44,8 @@ def play(history: History, scene: Scene, *, token: str | None = None, size: tupl
 
     async def run() -> None:
         app = ConsoleApp(lambda: engine, theme_name="offsitedb", ascii_only=False)
-        async with app.run_test(size=size, notifications=True) as pilot:
+        async with app.run_test(size=size, notifications=True):
+            pilot = Operator(app)
             await pilot.pause()
             await scene(pilot)
 
@@ -304,14 +305,15 @@ def test_leaving_ends_the_session_when_asked(history: History) -> None:
     assert history.engine.operators.list()[0].sessions == 0
 
 
-def test_what_a_password_manager_types_at_once_goes_where_it_belongs(history: History) -> None:
+@pytest.mark.parametrize("between", ["tab", "enter", "down"])
+def test_what_a_password_manager_types_at_once_goes_where_it_belongs(history: History, between: str) -> None:
     """Name, tab, password, enter in one go: the password is never to be read in the field of the name."""
     people(history.engine, alice=Role.ADMIN)
 
     async def scene(pilot: Pilot[None]) -> None:
         await until_shown(pilot, "Log in")
         await settled(pilot)
-        for key in (*"alice", "tab", *password_of("alice"), "enter"):
+        for key in (*"alice", between, *password_of("alice"), "enter"):
             pilot.app.post_message(events.Key(key, key if len(key) == 1 else None))
         await until_shown(pilot, "LEDGER")
 

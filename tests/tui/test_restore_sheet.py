@@ -14,7 +14,7 @@ from offsitedb_tui.app import ConsoleApp
 from screens.forms.restore import RestoreForm
 from screens.widgets.lines import Lines
 from tests.fixtures.installation import running_worker
-from tests.fixtures.pilot import SIZES, app_of, screen_text, until, until_shown
+from tests.fixtures.pilot import SIZES, Operator, app_of, screen_text, until, until_shown
 from tests.fixtures.shop import ROWS, Shop
 from tests.tui.driving import field, paste, shown, silent_server, write
 
@@ -32,7 +32,8 @@ def play(shop: Shop, scene: Scene, size: tuple[int, int] = (80, 24)) -> None:
 
     async def run() -> None:
         app = ConsoleApp(shop.program.place.engine, theme_name="offsitedb", ascii_only=False)
-        async with app.run_test(size=size, notifications=True) as pilot:
+        async with app.run_test(size=size, notifications=True):
+            pilot = Operator(app)
             await until(pilot, lambda: app.overview is not None, "the first look at the catalog")
             await pilot.press("3")
             await until_shown(pilot, "SNAPSHOTS")

@@ -28,7 +28,7 @@ from screens.sections.base import Section
 from screens.settings import SettingsPage
 from screens.widgets.bar import Bar
 from tests.fixtures.history import History, acme
-from tests.fixtures.pilot import SIZES, app_of, console, screen_text, until, until_shown
+from tests.fixtures.pilot import SIZES, Operator, app_of, console, screen_text, until, until_shown
 
 Scene = Callable[[Pilot[None]], Awaitable[None]]
 
@@ -279,7 +279,8 @@ def test_the_code_confirms_and_brings_the_key_back(monkeypatch: pytest.MonkeyPat
 def _confirm_and_restore(home: Path, held: HeldKey, code: str, catalog_id: str) -> None:
     async def run() -> None:
         app = ConsoleApp(lambda: Engine.open(home=home, key_store=held), theme_name="offsitedb", ascii_only=False)
-        async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        async with app.run_test(size=(80, 24), notifications=True):
+            pilot = Operator(app)
             await until(pilot, lambda: app.overview is not None, "the first look")
             await to(pilot, "key")
             await until_shown(pilot, "nobody has confirmed it")

@@ -27,7 +27,7 @@ from screens.snapshots import SnapshotsPage
 from screens.widgets.facts import Facts
 from screens.widgets.rows import Rows
 from tests.fixtures.history import NOW, TABLES, History, acme
-from tests.fixtures.pilot import SIZES, app_of, console, screen_text, until, until_shown
+from tests.fixtures.pilot import SIZES, Operator, app_of, console, screen_text, until, until_shown
 from tests.fixtures.shop import Shop
 
 Scene = Callable[[Pilot[None]], Awaitable[None]]
@@ -477,7 +477,8 @@ def snapshot(shop: Shop) -> str:
 def play_for_real(shop: Shop, scene: Scene, size: tuple[int, int] = (80, 24)) -> None:
     async def run() -> None:
         app = ConsoleApp(shop.program.place.engine, theme_name="offsitedb", ascii_only=False)
-        async with app.run_test(size=size, notifications=True) as pilot:
+        async with app.run_test(size=size, notifications=True):
+            pilot = Operator(app)
             await until(pilot, lambda: app.overview is not None, "the first look at the catalog")
             await pilot.press("3")
             await until_shown(pilot, "Destination  here")

@@ -31,7 +31,7 @@ from screens.walk import WalkPage
 from screens.walk_words import GROUPS_ASKED
 from tests.fixtures.binaries import lend
 from tests.fixtures.lost import new_lost, shop_and_billing
-from tests.fixtures.pilot import SIZES, screen_text, until, until_shown
+from tests.fixtures.pilot import SIZES, Operator, screen_text, until, until_shown
 from tests.fixtures.shop import shop_source
 from tests.tui.driving import field, paste, write
 
@@ -77,7 +77,8 @@ class Bare:
     def play(self, scene: Scene, size: tuple[int, int] = (80, 24)) -> None:
         async def run() -> None:
             app = self.app()
-            async with app.run_test(size=size, notifications=True) as pilot:
+            async with app.run_test(size=size, notifications=True):
+                pilot = Operator(app)
                 await scene(pilot)
 
         asyncio.run(run())
