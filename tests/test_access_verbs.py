@@ -66,6 +66,7 @@ MARKED: dict[str, tuple[Role, bool]] = {
     "restores.make_database": (Role.OPERATOR, True),
     "restores.plan": (Role.OPERATOR, False),
     "restores.start": (Role.OPERATOR, True),
+    "restores.unmake_database": (Role.OPERATOR, True),
     "retention.apply": (Role.ADMIN, True),
     "retention.clear": (Role.ADMIN, True),
     "retention.pin": (Role.OPERATOR, False),

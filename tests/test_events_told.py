@@ -160,7 +160,9 @@ ELSEWHERE = {
 """They need servers, a bucket or a worker."""
 
 SILENT = {
-    "restores.make_database": "it changes a server of the user's and nothing here",
+    **dict.fromkeys(
+        ("restores.make_database", "restores.unmake_database"), "they change a server of the user's and nothing here"
+    ),
     **dict.fromkeys(
         ("jobs.checkpoint", "jobs.drill", "jobs.drill_all"), "they queue a job; who asked is bound when it has ended"
     ),

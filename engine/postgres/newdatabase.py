@@ -1,7 +1,7 @@
 """A new, empty database on a server of the user's, for a snapshot to be restored into.
 
 Made with the source's encoding and, where the server has it, its locale. The room never touches a database that is
-there: a name that is taken is an error.
+there: a name that is taken is an error, and only what was made here, and is still empty, is taken away again.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from engine.model import RestoreNeeds
 from engine.postgres.conninfo import Conninfo
 from engine.postgres.prepare import create_database
 from engine.postgres.session import connect, translate
+from engine.postgres.target import look
 
 _APPLICATION = "offsitedb: restore"
 _LONGEST = 50
@@ -54,3 +55,21 @@ def make(conninfo: Conninfo, name: str, needs: RestoreNeeds, cancel: CancelToken
     if skips:
         remark = f"the server has not got the locale {skips[0].name}: texts may be sorted in another order"
     return replace(conninfo, dbname=name), remark
+
+
+def unmake(conninfo: Conninfo, name: str, cancel: CancelToken) -> bool:
+    """Take away a database that ``make`` has made and nothing came into; whether it is gone.
+
+    One that holds anything, or that somebody is connected to, stays. Raises SourceError.
+    """
+    there = look(replace(conninfo, dbname=name), application_name=_APPLICATION, cancel=cancel).existing
+    if there.made or there.large_objects:
+        return False
+    with connect(conninfo, application_name=_APPLICATION, cancel=cancel, read_only=False) as conn:
+        try:
+            conn.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
+        except psycopg.errors.ObjectInUse:
+            return False
+        except psycopg.Error as e:
+            raise translate(e, conninfo) from e
+    return True

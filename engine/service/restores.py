@@ -129,6 +129,14 @@ class RestoresFacet:
             made, remark = newdatabase.make(conninfo, wanted.database, needs_, cancel or CancelToken())
         return made.to_url(), remark
 
+    @needs(Role.OPERATOR, dangerous=True)
+    def unmake_database(self, wanted: NewDatabase, server_url: str, *, cancel: CancelToken | None = None) -> bool:
+        """Take away the database that ``make_database`` has made, if it is empty and nobody is connected to it; whether
+        it is gone. Raises SourceError."""
+        conninfo = parse(server_url)
+        with holding(*conninfo.secrets()):
+            return newdatabase.unmake(conninfo, wanted.database, cancel or CancelToken())
+
     def recent(self, limit: int = 50) -> tuple[RestoreLine, ...]:
         """Past restores that touched a target, newest first."""
         with self._engine.catalog.read() as tx:

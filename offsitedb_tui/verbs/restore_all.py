@@ -107,13 +107,15 @@ class _Run:
     def start_each(self) -> Iterator[JobView]:
         """The jobs, each begun when the one before it has ended."""
         for one in self._wanted:
-            remark = None
+            made, remark = False, None
             try:
                 target, remark = self._engine.restores.make_database(one, self._url)
+                made = True
                 plan = self._engine.restores.plan(one.snapshot_id, target, self._options)
                 raise_if_refused(plan)
                 job = self._engine.restores.start(plan, target, typed=one.database)
             except OffsiteError as e:
+                remark = self._take_away(one) if made else None
                 self._tell(_result(one, None, f"{e.message} ({e.hint})", remark))
                 continue
             self._now = one, remark
@@ -125,7 +127,19 @@ class _Run:
         error = None
         if job.state is not JobState.SUCCEEDED:
             error = job.error.message if job.error is not None else str(job.state)
+            remark = self._take_away(one)
         self._tell(_result(one, self._engine.restores.of_job(job.id), error, remark))
+
+    def _take_away(self, one: NewDatabase) -> str | None:
+        """The database that was made for what then failed, so that the same command can be given again. A remark where
+        it stays."""
+        try:
+            if self._engine.restores.unmake_database(one, self._url):
+                return None
+            why = "it is not empty, or somebody is connected to it"
+        except OffsiteError as e:
+            why = e.message
+        return f"the database made for it is still there: {why}"
 
     def _tell(self, result: Restored) -> None:
         self.results[result.snapshot] = result

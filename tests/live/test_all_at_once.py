@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -14,6 +15,7 @@ from tests.live.test_recovery import counted, take
 
 pytestmark = pytest.mark.slow
 NAMES = ("shop_1", "shop_2", "shop_3")
+"""Databases that restoring them makes."""
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +62,22 @@ def test_the_newest_alone_or_every_one_and_one_that_fails(three: Shop, server: A
     assert usage.error(2)["code"] == "config.usage"
 
 
+def test_what_a_restore_that_failed_leaves_behind(three: Shop, server: Admin, targets: None) -> None:
+    """Nothing: not even the empty database."""
+    with three.program.place.engine() as engine:
+        newest = engine.snapshots.resolve("shop@latest")
+    (damaged,) = three.program.place.destination.rglob(f"*-{newest}.odb")
+    kept = damaged.read_bytes()
+    try:
+        damaged.write_bytes(kept[:-40] + bytes(40))
+        failed = three.program.run("restore", "--all", "--to-url-stdin", "--yes", stdin=server.url())
+        assert failed.status == 3
+        assert "0 of 1 restored" in failed.out
+        assert not _there(server)
+    finally:
+        damaged.write_bytes(kept)
+
+
 def test_every_snapshot_that_is_not_proven_is_drilled_once(three: Shop) -> None:
     done = three.program.run("drill", "--all", "--wait", "--json").document()
     assert done["proven"] == 3
@@ -69,6 +87,30 @@ def test_every_snapshot_that_is_not_proven_is_drilled_once(three: Shop) -> None:
     assert again.out.strip() == "Every snapshot that is there is proven."
     for arguments in (("drill",), ("drill", "shop@latest", "--all"), ("drill", "shop@latest", "--connection", "shop")):
         assert three.program.run(*arguments, "--json").error(2)["code"] == "config.usage"
+
+
+def test_what_was_made_for_a_restore_that_is_refused_is_gone_again(three: Shop, server: Admin, targets: None) -> None:
+    """An empty database would stand in the way of the same command, given again when what was missing is there."""
+    role = sql.Identifier(f"auditor_{uuid4().hex[:12]}")
+    with psycopg.connect(three.url, autocommit=True) as conn:
+        conn.execute(sql.SQL("CREATE ROLE {0}; CREATE POLICY p ON customer TO {0}").format(role))
+        with three.program.place.engine() as engine:
+            take(engine, "shop")
+        conn.execute(sql.SQL("DROP POLICY p ON customer; DROP ROLE {}").format(role))
+        restore = ("restore", "--all", "--to-url-stdin", "--yes")
+        refused = three.program.run(*restore, stdin=server.url())
+        assert refused.status == 3
+        assert "policies name roles that the target does not have" in refused.out
+        assert "still there" not in refused.out
+        assert not _there(server)
+        conn.execute(sql.SQL("CREATE ROLE {}").format(role))
+        try:
+            given = three.program.run(*restore, "--json", stdin=server.url()).document()
+            assert [(one["database"], one["equal"]) for one in given["restored"]] == [("shop_4", True)]
+        finally:
+            with psycopg.connect(server.url(), autocommit=True) as admin:
+                admin.execute("DROP DATABASE IF EXISTS shop_4 WITH (FORCE)")
+            conn.execute(sql.SQL("DROP ROLE {}").format(role))
 
 
 def _there(server: Admin) -> list[str]:
