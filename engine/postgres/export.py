@@ -67,9 +67,10 @@ def open_exporter(
 
     ``on_answer`` is called whenever the server has answered; between two calls lie ``lock_timeout_s`` at the most.
     """
+    guard, conn = _both(lambda: connect(conninfo, application_name=application_name, cancel=cancel))
     with (
-        connect(conninfo, application_name=application_name, cancel=cancel) as guard,
-        connect(conninfo, application_name=application_name, cancel=cancel) as conn,
+        guard,
+        conn,
         cancel.on_cancel(closer(guard)),
         cancel.on_cancel(closer(conn)),
     ):
@@ -80,6 +81,23 @@ def open_exporter(
             raise
         finally:
             _end_transaction(conn)
+
+
+def _both(open_: Callable[[], Connection]) -> tuple[Connection, Connection]:
+    """Two sessions, opened at the same time; both or none."""
+    with ThreadPoolExecutor(1, thread_name_prefix="second") as pool:
+        second = pool.submit(open_)
+        try:
+            first = open_()
+        except BaseException:
+            if second.exception() is None:
+                second.result().close()
+            raise
+    try:
+        return first, second.result()
+    except BaseException:
+        first.close()
+        raise
 
 
 @contextmanager

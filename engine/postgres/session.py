@@ -89,8 +89,7 @@ def connect(
                 if shares_backends(conn, lambda: open_(options), cancel):
                     raise _transaction_pooler(conninfo)
                 _set(conn, settings)  # a pooler may be told to ignore startup options, and says nothing then
-            _set(conn, {name: value for since, name, value in _LATER if conn.info.server_version >= since})
-            _restrict_kinds(conn)
+            _finish(conn)
             conn.autocommit = autocommit
     except psycopg.Error as e:
         cancel.check()
@@ -224,17 +223,22 @@ def _open(conninfo: Conninfo, application_name: str, options: str) -> Connection
 
 
 def _set(conn: Connection, settings: Mapping[str, str]) -> None:
-    for name, value in settings.items():
-        conn.execute(sql.SQL("SET {} = {}").format(sql.Identifier(name), sql.Literal(value)))
+    conn.execute(sql.SQL("; ").join(_setting(name, value) for name, value in settings.items()))
 
 
-def _restrict_kinds(conn: Connection) -> None:
-    """Forbid reading views and foreign tables through non-system relations, where the minor release knows how.
+def _setting(name: str, value: str) -> sql.Composed:
+    return sql.SQL("SET {} = {}").format(sql.Identifier(name), sql.Literal(value))
 
-    The setting came in minor releases (12.20 … 16.4), so it is looked for rather than derived from the version.
+
+def _finish(conn: Connection) -> None:
+    """What cannot stand in the startup packet, in one message: far away each costs its time there and back.
+
+    Newer servers' timeouts, and no views and foreign tables read through non-system relations where the minor release
+    knows how: that setting came in minor releases (12.20 … 16.4), so it is looked for rather than derived.
     """
-    conn.execute(
-        "SELECT pg_catalog.set_config(name, %s, false) FROM pg_catalog.pg_settings"
-        " WHERE name = 'restrict_nonsystem_relation_kind'",
-        (_RESTRICTED_KINDS,),
-    )
+    later = [_setting(name, value) for since, name, value in _LATER if conn.info.server_version >= since]
+    restrict = sql.SQL(
+        "SELECT pg_catalog.set_config({name}, {kinds}, false)"
+        " WHERE pg_catalog.current_setting({name}, true) IS NOT NULL"
+    ).format(name=sql.Literal("restrict_nonsystem_relation_kind"), kinds=sql.Literal(_RESTRICTED_KINDS))
+    conn.execute(sql.SQL("; ").join([*later, restrict]))

@@ -57,6 +57,7 @@ class Toolset:
 
 
 _cache: dict[tuple[Path, int, int], Toolset] = {}
+_named: dict[tuple[Path, int, int], str] = {}
 _cache_lock = threading.Lock()
 
 
@@ -206,12 +207,28 @@ def _candidates(paths: Paths, extra: tuple[Path, ...]) -> Iterator[tuple[Path, s
             yield bindir, "system"
     config = shutil.which("pg_config")
     if config is not None:
-        named = _ask([Path(config), "--bindir"], None).strip()
-        if named:
-            yield Path(named), "system"
+        named = _named_by(Path(config))
+        if named is not None:
+            yield named, "system"
     on_path = shutil.which("pg_dump")
     if on_path is not None and not _is_wrapper(Path(on_path)):
         yield Path(on_path).resolve().parent, "system"
+
+
+def _named_by(config: Path) -> Path | None:
+    """Where pg_config says that the programs are. Remembered until it changes."""
+    try:
+        stat = config.stat()
+    except OSError:
+        return None
+    key = (config, stat.st_mtime_ns, stat.st_ino)
+    with _cache_lock:
+        known = _named.get(key)
+    if known is None:
+        known = _ask([config, "--bindir"], None).strip()
+        with _cache_lock:
+            _named[key] = known
+    return Path(known) if known else None
 
 
 def _is_wrapper(program: Path) -> bool:
