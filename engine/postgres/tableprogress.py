@@ -85,10 +85,11 @@ class TableWatch:
                 self._earliest = now + (time.monotonic() - now) * _COST
                 self._next_full = max(self._earliest, now + _EVERY_S)
                 self._tell([TableRows(*name, rows, True) for name, rows in loaded.items() if name not in running])
-            silent = [name for name, until in self._awaited.items() if now >= until]
-            self._tell([TableRows(*name, self._told[name].rows, True) for name in silent])
-            for name in silent:
-                self._awaited.pop(name, None)
+                # only now: where looks are slow, and rare, its number may have been told since the one before
+                silent = [name for name, until in self._awaited.items() if now >= until]
+                self._tell([TableRows(*name, self._told[name].rows, True) for name in silent])
+                for name in silent:
+                    self._awaited.pop(name, None)
 
     def close(self, *, ended: bool = True) -> None:
         """Leave. If pg_restore has ``ended``, say first what the tables hold: its sessions left their last numbers."""

@@ -73,7 +73,7 @@ def test_a_drill_is_watched(place: Place, database: str, gigabytes: float) -> No
         assert all(t.restored == t.expected and t.done for t in end.tables)
         assert end.tables_done == 3
         assert (end.eta_s, end.log[0].n) == (None, 1)
-        _judge_growth(seen, least=5 if size > 300 << 20 else 2)
+        _judge_growth(seen, least=5 if size > 300 << 20 else 1)  # a small one may be restored between two looks
     fetch = next(p for p in first[-1].phases if p.phase == Phase.FETCH)
     assert first[-1].attempt.snapshot is not None
     assert (fetch.done, fetch.total, fetch.unit) == (first[-1].attempt.snapshot.size_bytes,) * 2 + ("bytes",)
